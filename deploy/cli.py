@@ -571,7 +571,10 @@ def verify_dataset(digest: DatasetDigest, as_json: Json = False) -> None:
     from deploy.datasets import verified
 
     whole = _asked("GET", f"/api/datasets/{digest}").json()["digest"]
-    found = verified(Settings.load(), whole)
+    try:
+        found = verified(Settings.load(), whole)
+    except ImportError as missing:
+        raise CommandFailed(f"{missing}: it takes the trainer's packages; in containers, run it in `trainer`") from missing
     if not _printed(found, as_json):
         for one in found:
             console.print(f"[{'green]ok' if one['holds'] else 'red]no'}[/]  {one['what']}: {one['told']}")

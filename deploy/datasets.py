@@ -75,7 +75,11 @@ def _version(version: dict[str, Any]) -> str:
 
 
 def verified(settings: Settings, digest: str) -> list[dict[str, Any]]:
-    """Compare a dataset on S3 with its manifest, and make it again from the archive; return what was found of each part."""
+    """Compare a dataset on S3 with its manifest, and make it again from the archive; return what was found of each part.
+
+    Raises:
+        ImportError: In a container that has no trainer.
+    """
     from producers.blobs import S3Blobs
     from trainers.dataset_store import verify
 

@@ -207,6 +207,6 @@ class Tidying:
             champion, candidate = self._model_log.champion(model), self._model_log.candidate(model)
             named = {champion.version, champion.previous} if champion else set()
             named |= {candidate.version} if candidate else set()
-            published = self._model_log.published(model)
-            used |= {published[one].lineage.get("dataset_digest", "") for one in named if one in published}
+            several = self._model_log.published(model).items()
+            used |= {one.lineage.get("dataset_digest", "") for version, one in several if version in named}
         return used

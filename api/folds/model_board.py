@@ -14,6 +14,7 @@ from api.folds.scores import totals
 from contracts.catalog import AnsweringEvent, Catalog
 from contracts.events import (
     CandidateSet,
+    DatasetMade,
     EndpointSeen,
     Event,
     ExperimentLearned,
@@ -67,6 +68,7 @@ class ModelBoard:
         PolicySet,
         RestrictionSet,
         LearningSet,
+        DatasetMade,
         ScoresCounted,
         FoldAdvanced,
         GuessMade,
@@ -88,8 +90,6 @@ class ModelBoard:
         self._changed: set[str] = set()
         self._news: list[Frame] = []
         self._restate()
-
-    # --- folding
 
     def apply(self, event: Event) -> list[StateChange]:
         """Apply an event; return what players are told of it.
@@ -118,9 +118,9 @@ class ModelBoard:
                 self.catalog = before.apply(event)
                 self._news.append({"type": "training", "model": event.model, **_training(event), "log": event.log})
                 return []
-            case RestrictionSet() | SnapshotTaken() | ExperimentLearned():
+            case RestrictionSet() | SnapshotTaken() | ExperimentLearned() | DatasetMade():
                 self.catalog = before.apply(event)
-                if not isinstance(event, RestrictionSet):
+                if not isinstance(event, RestrictionSet | DatasetMade):
                     self._learned(event.model, before.answering(event.model))
                 return []
         states = {model: self.state(model) for model in self.known()}

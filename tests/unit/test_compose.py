@@ -29,7 +29,7 @@ STAGES: Final = dict(zip(_PARTS[1::3], zip(_PARTS[::3], _PARTS[2::3], strict=Tru
 """Each stage of the Dockerfile: what it begins from, and its lines."""
 NEVER_IMPORTED: Final = {
     ("sagemaker-packages", "deploy.local.install"): "deploy.local.archive",  # `--images` makes no class archives
-    ("serving", "deploy.cli"): "trainers.tables",  # for `up`, and here it is compose that starts everything
+    ("serving", "deploy.cli"): "trainers",  # for `up`, and compose starts everything; for `dataset verify`, in the trainer
     ("serving", "deploy.local.provision"): "trainers.tables",  # `--deal` makes no table; the trainer's image does
 }
 """By stage and program, what it imports later, and only for what it is not asked there."""

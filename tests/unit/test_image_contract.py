@@ -448,3 +448,17 @@ def test_no_code_in_a_model_is_executed_unless_its_container_names_it(
     monkeypatch.setenv("SAGEMAKER_PROGRAM", "inference.py")
     with pytest.raises(AssertionError, match="it was executed"):
         image.own_code.serve(never)
+
+
+def test_the_drawings_of_a_base_come_before_those_to_train_on(image: Image, opt_ml: Path) -> None:
+    for name, labels in (("base", [1, 2]), ("train", [])):
+        folder = opt_ml / "input" / "data" / name
+        folder.mkdir(parents=True)
+        np.savez(folder / "a.npz", images=np.zeros((len(labels), 784), np.uint8), labels=np.array(labels, np.uint8))
+    assert image.training.read("base", "train").labels.tolist() == [1, 2]
+    np.savez(
+        folder / "b.npz", images=np.ones((1, 784), np.uint8), labels=np.array([7], np.uint8), weights=np.ones(1, np.float32)
+    )
+    assert image.training.read("base", "train").labels.tolist() == [1, 2, 7]
+    with pytest.raises(image.training.BadInput, match="the channel 'nothing' has no"):
+        image.training.read("base", "nothing")

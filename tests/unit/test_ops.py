@@ -386,7 +386,10 @@ def test_datasets_are_listed_with_the_versions_that_came_of_them_and_found_by_th
     for event in (older, newer, made):
         bus.publish(event).result()
     with serving(bus) as address:
-        listed = eventually(lambda: get(address, "/api/datasets").json())
+        eventually(
+            lambda: len(get(address, "/api/datasets").json()) == 2 and get(address, "/api/datasets/ac").json()["versions"]
+        )
+        listed = get(address, "/api/datasets").json()
         one = get(address, "/api/datasets/ac").json()
         several, none = get(address, "/api/datasets/a"), get(address, "/api/datasets/f")
     assert [found["digest"] for found in listed] == [newer.digest, older.digest]
