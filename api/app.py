@@ -36,6 +36,7 @@ from api.metrics import Metrics
 from api.ops.cost_routes import cost_router
 from api.ops.datasets import datasets_router
 from api.ops.door import Door, not_valid
+from api.ops.jobs import job_routes
 from api.ops.operators import Operators
 from api.ops.routes import router
 from api.pages import WEB, Policy, add_pages
@@ -54,6 +55,7 @@ from api.watch.watchers import TICK_S as WATCH_S
 from api.watch.watchers import Watchers
 from contracts.events import now
 from contracts.ports import Bus
+from contracts.rebuilds import RebuildQueue
 from contracts.settings import Settings
 from producers.signing import Proofs, Signer, SigningBus
 
@@ -101,6 +103,7 @@ def create_app(
     metrics, recent, board = Metrics(), RecentDrawings(frame_of), ModelBoard(roster)
     latency, commands, teachers, drift = EndpointLatency(roster.batch), CommandStatus(), Teachers(), DriftBoard()
     honest, rates, audit = HonestAccuracy(), GuessRates(now()), AuditLog()
+    rebuilds = RebuildQueue()
     limits, operators = Limits(settings), Operators(settings.operator_token, Keyring(settings.home, OPERATORS).known)
     door = Door(operators, bus, commands, metrics, signs=bool(signer), why_required=settings.why_required)
     proofs = None if settings.command_keys is None else Proofs(settings.command_keys)
@@ -112,7 +115,7 @@ def create_app(
     watchers = Watchers(board, honest, game, recent)
     relay.subscribe(health, rates, live_only=True)
     forgetting = Forgetting(game, recent, teachers, commands, audit)
-    relay.subscribe(probes, latency, commands, audit, teachers, drift, honest, feed, forgetting)
+    relay.subscribe(probes, latency, commands, audit, teachers, drift, honest, rebuilds, feed, forgetting)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -141,6 +144,7 @@ def create_app(
     app.include_router(router(door, bus, board, latency, commands, audit, teachers, drift, honest, health, metrics))
     app.include_router(cost_router(settings, board, latency, rates))
     app.include_router(datasets_router(board))
+    app.include_router(job_routes(door, rebuilds))
     app.include_router(
         predict_router(Access(settings, clock), predictor, metrics, origins(settings.allowed_origins), roster.names)
     )

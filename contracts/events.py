@@ -1576,10 +1576,14 @@ class DatasetMade(Event):
 
 
 TRAINING_STEPS: Final = (
-    "queued", "archive", "dataset", "training", "evaluation", "gate", "endpoint", "done", "refused", "failed",
+    "queued", "archive", "dataset", "training", "evaluation", "gate", "endpoint", "done", "refused", "failed", "cancelled",
 )  # fmt: skip
-TRAINING_ENDS: Final = ("done", "refused", "failed")
-"""The steps that end a rebuild; ``refused``: by the gate."""
+TRAINING_ENDS: Final = ("done", "refused", "failed", "cancelled")
+"""The steps that end a rebuild; ``refused``: by the gate; ``cancelled``: by an operator."""
+
+
+Trigger = Literal["count", "time", "drift"]
+"""Why the trainer itself begins a rebuild: so many new labels, so much time, or drift."""
 
 
 class TrainingAdvanced(ModelEvent):
@@ -1597,10 +1601,17 @@ class TrainingAdvanced(ModelEvent):
     message: str = ""
     log: list[str] = []
     """New lines of the training job's log since the event before."""
+    by: str = ""
+    """Who asked for the rebuild."""
+    trigger: Trigger | None = None
+    """Why it was begun; None: somebody asked for it."""
+    began: Time | None = None
+    """When it was begun; None: it is from a version that did not say so."""
 
     @property
     def slot(self) -> str:
-        return f"{self.model}/training"
+        ended = f"/{self.command_id}" if self.step in TRAINING_ENDS else ""  # how each one ended is kept
+        return f"{self.model}/training{ended}"
 
 
 # --- seats -----------------------------------------------------------------------------------------------------------
@@ -1690,13 +1701,26 @@ class Command(SignedEvent):
 class RetrainModel(Command):
     """Rebuild a batch model from its base and all feedback so far.
 
-    Written by api.ops, and by the trainer when the policy on drift says so; read by the trainer. Twice is
-    harmless: the training job is named after the command_id.
+    Written by api.ops, and by the trainer when the settings or the policy on drift say so; read by the trainer and api. Twice
+    is harmless: the training job is named after the command_id.
     """
 
     type: Literal["RetrainModel"] = "RetrainModel"
     base: bool = False
     """Whether to train from MNIST alone, without players' drawings."""
+    trigger: Trigger | None = None
+    """Why the trainer itself gives it; None: somebody asked for it."""
+
+
+class CancelTraining(Command):
+    """End a rebuild that waits or is at work, unless its version is being promoted already.
+
+    Written by api.ops; read by the trainer and api. Twice is harmless: a rebuild ends once.
+    """
+
+    type: Literal["CancelTraining"] = "CancelTraining"
+    training_id: UUID
+    """The command_id of the RetrainModel."""
 
 
 class PromoteModel(Command):
@@ -2078,6 +2102,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     SeatOffered,
     SeatClaimed,
     RetrainModel,
+    CancelTraining,
     PromoteModel,
     RollBackModel,
     TryVersion,
@@ -2147,6 +2172,7 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     SeatOffered: ("api",),
     SeatClaimed: ("api",),
     RetrainModel: ("api", "trainer"),
+    CancelTraining: ("api",),
     PromoteModel: ("api",),
     RollBackModel: ("api", "router"),
     TryVersion: ("api", "router"),

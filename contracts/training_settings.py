@@ -46,3 +46,14 @@ class TrainingSettings(BaseSettings):
         None, description="`rounds` of a rebuilt model, where its `image.json` has any; not given: as many as that says"
     )
     seed: int = Field(20181103, description="seed of every draw of chance in training")
+    retrain_after_labels: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="new labels after which a batch model is rebuilt by itself; not given: labels alone begin no rebuild"
+    )
+    retrain_every_hours: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="hours after which a batch model is rebuilt if there are new labels; not given: time alone begins none",
+    )
+    retrain_cooldown_s: Annotated[float, Field(ge=0)] = Field(
+        3600.0, description="how long after a model's rebuild none is begun by labels or time, in seconds"
+    )
+    retrain_models: str = Field("", description="the batch models that labels and time rebuild, comma between; not given: all")

@@ -734,7 +734,7 @@ def train(
         print(
             f'{{"command_id": "{command_id}"}}'
             if as_json
-            else f"the command is on the log: {command_id}; /watch shows the progress"
+            else f"the command is on the log: gamenight follow {command_id} shows the progress"
         )
         return
     _token(settings)
@@ -742,6 +742,43 @@ def train(
         raise typer.Exit(follow(_url(settings), lambda: _ordered("retrain", body), console, as_json))
     except OSError as error:
         raise CommandFailed(f"no game answers at {_url(settings)} ({error}): start it with make play") from error
+
+
+JobId = Annotated[str, typer.Argument(help="The id of a rebuild, or its first letters: see `gamenight jobs`.")]
+
+
+@app.command()
+def jobs(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most; the newest of those that have ended.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List the rebuilds: the queue, what is at work, and how others ended, each with what began it."""
+    from deploy.jobs import show_jobs
+
+    listed = _asked("GET", f"/api/jobs?limit={limit}").json()
+    if not _printed(listed, as_json):
+        show_jobs(listed, console)
+
+
+@app.command("follow")
+def follow_job(job_id: JobId, as_json: Json = False) -> None:
+    """Show the progress of a rebuild until it ends; exit status as of `retrain`."""
+    from deploy.retraining import follow
+
+    settings = Settings.load()
+    whole = _asked("GET", f"/api/jobs/{job_id}").json()["id"]
+
+    def state(one: str) -> dict[str, Any]:
+        return dict(_asked("GET", f"/api/jobs/{one}").json())
+
+    raise typer.Exit(follow(_url(settings), lambda: str(whole), console, as_json, state))
+
+
+@app.command("cancel")
+def cancel_job(job_id: JobId, reason: Reason = "", as_json: Json = False) -> None:
+    """Cancel a rebuild that waits or is at work; exit status 2 if it has ended already, or is being promoted."""
+    whole = _asked("GET", f"/api/jobs/{job_id}").json()["id"]
+    _carry_out("cancel", {"training_id": whole, "reason": reason}, as_json)
 
 
 @app.command()

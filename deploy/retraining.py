@@ -1,6 +1,7 @@
 """Follows a rebuild on the dashboard's socket until it is done, refused or failed."""
 
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 from rich.console import Console
@@ -10,49 +11,73 @@ from websockets.sync.client import ClientConnection, connect
 
 from deploy.failures import outcome_of
 
-ENDS = {"done": 0, "refused": 2, "failed": 1}
+ENDS = {"done": 0, "refused": 2, "failed": 1, "cancelled": 1}
 """The outcomes of a rebuild or any other command, and the exit status of each."""
+LEFT = 130
+"""The exit status after Ctrl-C, as shells have it: the rebuild goes on."""
 PATIENCE_S = 900.0
 """The longest time to wait without news of the rebuild."""
 
 
-def follow(url: str, order: Callable[[], str], console: Console, as_json: bool) -> int:
-    """Command a rebuild and show its progress.
+def follow(
+    url: str,
+    order: Callable[[], str],
+    console: Console,
+    as_json: bool,
+    state: Callable[[str], dict[str, Any]] | None = None,
+) -> int:
+    """Command a rebuild and show its progress; Ctrl-C leaves it to itself.
 
     Args:
         url: The address of the game.
-        order: Publishes the command and returns its id; it is called once we listen.
+        order: Publishes the command, or not if there is one, and returns its id; it is called once we listen.
         console: Where progress and the job's log lines go.
         as_json: Print each step as a line of JSON instead.
+        state: Returns the state of a rebuild, which may have ended before we listened; None: it was just commanded.
 
     Returns:
-        The exit status of `ENDS`; 1 if the game goes away.
+        The exit status of `ENDS`; 1 if the game goes away; `LEFT` after Ctrl-C.
     """
     with connect(f"ws{url.removeprefix('http')}/ws/watch", max_size=None, proxy=None) as socket:
         command_id = order()
-        if as_json:
-            return _listen(socket, command_id, lambda frame: print(orjson.dumps(frame).decode(), flush=True), console)
-        columns = (
-            TextColumn("{task.description:<12}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[message]}"),
-        )
-        with Progress(*columns, console=console) as progress:
-            task = progress.add_task("waiting", total=1.0, message="")
+        known = state(command_id) if state else {}
+        if known.get("state") in ENDS:
+            told = orjson.dumps(known).decode() if as_json else outcome_of(known["state"], known["message"])
+            console.print(told, markup=False, highlight=False, soft_wrap=True)
+            return ENDS[known["state"]]
+        try:
+            return _followed(socket, command_id, known, console, as_json)
+        except KeyboardInterrupt:
+            told = f"it goes on: gamenight follow {command_id} shows it again, gamenight cancel {command_id} ends it"
+            (Console(stderr=True) if as_json else console).print(told, markup=False, highlight=False, soft_wrap=True)
+            return LEFT
 
-            def show(frame: dict[str, object]) -> None:
-                for line in frame.get("log") or ():  # type: ignore[attr-defined]
-                    progress.console.print(line, style="dim", markup=False, highlight=False)
-                progress.update(
-                    task, description=str(frame["step"]), completed=float(str(frame["fraction"])), message=str(frame["message"])
-                )
 
-            status = _listen(socket, command_id, show, console)
-        last = progress.tasks[0]
-        console.print(outcome_of(last.description, str(last.fields["message"])), markup=False, highlight=False, soft_wrap=True)
-        return status
+def _followed(socket: ClientConnection, command_id: str, known: dict[str, Any], console: Console, as_json: bool) -> int:
+    if as_json:
+        return _listen(socket, command_id, lambda frame: print(orjson.dumps(frame).decode(), flush=True), console)
+    columns = (
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[message]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        waits = f"number {known['position']} in the queue" if known.get("position") else ""
+        task = progress.add_task("waiting", total=1.0, message=known.get("message") or waits)
+
+        def show(frame: dict[str, object]) -> None:
+            for line in frame.get("log") or ():  # type: ignore[attr-defined]
+                progress.console.print(line, style="dim", markup=False, highlight=False)
+            progress.update(
+                task, description=str(frame["step"]), completed=float(str(frame["fraction"])), message=str(frame["message"])
+            )
+
+        status = _listen(socket, command_id, show, console)
+    last = progress.tasks[0]
+    console.print(outcome_of(last.description, str(last.fields["message"])), markup=False, highlight=False, soft_wrap=True)
+    return status
 
 
 def _listen(socket: ClientConnection, command_id: str, show: Callable[[dict[str, object]], None], console: Console) -> int:

@@ -15,17 +15,15 @@ import socket
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
-from uuid import UUID
+from typing import TypeVar
 
 import structlog
-from botocore.exceptions import BotoCoreError, ClientError
 
-from contracts.events import ExperimentLearned, SignedEvent, SnapshotTaken
-from contracts.ports import Bus, Record, Tail
+from contracts.events import ExperimentLearned, ModelEvent, SignedEvent, SnapshotTaken
+from contracts.ports import Bus, Partition, Record, Tail
 from contracts.records import read
 from contracts.settings import KAFKA_SECRETS, TRAINER_SECRETS, Settings
 from producers import logs
@@ -40,6 +38,7 @@ from trainers.base_models import BaseModels
 from trainers.drift_actions import DriftActions
 from trainers.endpoint_monitor import LOOK_S, EndpointMonitor
 from trainers.example_sink import Sinks
+from trainers.lease import Lease
 from trainers.log_reader import STAGE, LogReader
 from trainers.model_log import ModelLog, QuickCommand
 from trainers.promote import Promoter
@@ -48,25 +47,19 @@ from trainers.serving import Serving
 from trainers.signed_since import signed_since
 from trainers.steering import Steering
 from trainers.tables import ensure_tables
+from trainers.work import Stopped, Work
 
-if TYPE_CHECKING:
-    from trainers.forgetting import Forgetter
-    from trainers.rebuild import Rebuilder
-
-RETRY_S, MOST_RETRY_S, FORGET_TRIES = 2.0, 60.0, 5
 STOP_S = 1.0
 END_S = 6.0
 """How long the end may take before the process goes as it is; whatever it was doing is on the log and is done again."""
 BASES_S = 20.0
 """How long everything else waits for the models to answer; a model that takes longer may answer later."""
+TAKE_OVER_S = 10.0
+"""How long reading may take what the trainer before has written."""
 NICE = 5  # archives and datasets are made while people play
 
 log = structlog.get_logger()
 T = TypeVar("T")
-
-
-class Stopped(Exception):
-    """The trainer was told to stop."""
 
 
 def main() -> int:
@@ -119,6 +112,10 @@ class Trainer:
         self._model_log = ModelLog(settings.roster())
         self._heard = threading.Condition()
         self._bringing: set[str] = set()
+        self._lease = Lease(settings, stop, self._take_over)
+        self._taking_over, self._taken_over = threading.Event(), threading.Event()
+        self._ends: dict[Partition, int] | None = None
+        """Where models.v1 ended when the lease was taken; None: all of that is read."""
         self.broken = False
         """Whether a loop has ended with an error."""
 
@@ -145,6 +142,8 @@ class Trainer:
         self._catch_up(reader, commands)
         models = bus.follow(["models.v1"], "start")
         self._catch_up(reader, models)
+        self._start("models", lambda: self._hear(reader, models))
+        self._start("lease", self._lease.keep)
         promoter = Promoter(bus, model_log, serving)
         approvals = Approvals(model_log, promoter, registry)
         bases = BaseModels(settings, blobs, model_log, serving, promoter, registry)
@@ -158,7 +157,6 @@ class Trainer:
         steering = Steering(model_log, promoter, approvals)
         monitor = EndpointMonitor(model_log, serving, promoter, approvals, bases.worth_trying, partial(self._bring, bases))
         self._start("commands", lambda: self._listen(reader, commands))
-        self._start("learned", lambda: self._hear_of_learning(models))
         for target in (*model_log.roster.batch, None):
             self._start(f"steer {target or 'all'}", partial(self._steer, steering, target))
         self._start("drift", partial(self._act_on_drift, DriftActions(model_log, promoter)))
@@ -171,20 +169,24 @@ class Trainer:
         from trainers.observations import Observations
         from trainers.rebuild import Rebuilder
         from trainers.shadow_watch import ShadowWatch
+        from trainers.triggers import Triggers
 
         os.nice(NICE)
-        observations = Observations(settings, self._stop)
-        tidy = Tidying(settings, blobs, model_log, promoter.say, lambda: self.pause(0))
-        sinks = Sinks(bus, Archive(blobs), observations, partial(ensure_tables, settings), tidy, self._stop)
-        rebuilder = Rebuilder(
-            settings, bus, blobs, sinks.archive, model_log, serving, promoter, registry, approvals, self.pause
-        )
-        self._start("archive", lambda: self._keep(sinks.archive_and_tidy))
-        self._start("observations", lambda: self._keep(sinks.observe))
-        self._start("rebuilds", lambda: self._rebuild(rebuilder))
-        forgetter = Forgetter(settings, bus, blobs, observations, sinks.held, rebuilder.held, model_log, promoter, self.pause)
-        self._start("forgettings", lambda: self._forget(forgetter))
-        self._start("shadows", partial(ShadowWatch(settings, bus, model_log, promoter, approvals).follow, self.pause))
+        lease = self._lease
+        work = Work(lease, model_log, self._next, self.pause)
+        archive, observations = Archive(blobs), Observations(settings, self._stop, lease.condition)
+        tidy = Tidying(settings, blobs, model_log, promoter.say, lambda: work.pause(0))
+        sinks = Sinks(bus, archive, observations, partial(ensure_tables, settings), tidy, self._stop)
+        made = (model_log, serving, promoter, registry, approvals, work.pause)
+        rebuilder = Rebuilder(settings, bus, blobs, sinks.archive, *made)
+        triggers = Triggers(settings, blobs, model_log, archive.places, promoter.say)
+        forgetter = Forgetter(settings, bus, blobs, observations, sinks.held, rebuilder.held, model_log, promoter, work.pause)
+        self._start("archive", lambda: work.keep(sinks.archive_and_tidy, settings.archive_every_s))
+        self._start("observations", lambda: work.keep(sinks.observe, settings.archive_every_s))
+        self._start("rebuilds", lambda: work.rebuild(rebuilder))
+        self._start("triggers", lambda: work.begin_rebuilds(triggers))
+        self._start("forgettings", lambda: work.forget(forgetter))
+        self._start("shadows", partial(work.watch, ShadowWatch(settings, bus, model_log, promoter, approvals)))
 
     def _bring(self, bases: BaseModels, model: str) -> None:
         """Start to make a model answer, in a thread of its own; do nothing if that is under way already."""
@@ -203,43 +205,66 @@ class Trainer:
     def _look(self, monitor: EndpointMonitor) -> None:
         """Check the endpoints again and again."""
         while not self._stop.is_set():
-            monitor.look()
+            if self._lease.is_ours:
+                monitor.look()
             if self._settings.alive_file:
                 self._settings.alive_file.touch()
             self.pause(LOOK_S)
-
-    def _keep(self, keep: Callable[[], int]) -> None:
-        """Bring a sink up to date with the log, again and again; an outage delays it and loses nothing."""
-        while not self._stop.is_set():
-            try:
-                taken = keep()
-            except (BotoCoreError, ClientError, BusError) as error:
-                log.warning("examples wait", sink=threading.current_thread().name, error=str(error))
-                self.pause(RETRY_S)
-                continue
-            if taken:
-                log.info("examples kept", sink=threading.current_thread().name, n=taken)
-            self.pause(self._settings.archive_every_s)
 
     def _listen(self, reader: LogReader, tail: Tail) -> None:
         """Carry out commands as they come."""
         while not self._stop.is_set():
             self._apply(reader, tail.poll(1.0))
 
-    def _hear_of_learning(self, models: Tail) -> None:
-        """Follow what online models have learned; all else on models.v1 is written here, and known before it is there."""
+    def _hear(self, reader: LogReader, models: Tail) -> None:
+        """Follow models.v1: all of it as long as another trainer works.
+
+        The one that works writes it, and knows what it has written before it is there; it hears of online models alone.
+        """
+        leads = False
         while not self._stop.is_set():
-            newest = {record.key: record for record in models.poll(1.0)}
+            if self._taking_over.is_set():
+                deadline = time.monotonic() + TAKE_OVER_S
+                while self._is_behind(models) and time.monotonic() < deadline:
+                    self._apply(reader, models.poll(1.0))
+                leads = True
+                self._taking_over.clear()
+                self._taken_over.set()
+            records = models.poll(0.2 if self._lease.fence is None else 1.0)
+            leads = leads and self._lease.has_it
+            if not leads:
+                self._apply(reader, records)
+                continue
+            newest = {record.key: record for record in records}
             for record in newest.values():
                 event = read(record, STAGE)
                 if isinstance(event, SnapshotTaken | ExperimentLearned):
                     self._model_log.apply(event)
 
+    def _take_over(self) -> None:
+        """Know all that the trainer before has written, before any of its work is done."""
+        self._taken_over.clear()
+        self._taking_over.set()
+        while not self._taken_over.wait(0.1) and not self._stop.is_set():
+            pass
+
+    def _is_behind(self, models: Tail) -> bool:
+        """Say whether there is more on models.v1 than was read."""
+        assert self._bus
+        if self._ends is None:
+            with closing(self._bus.follow([ModelEvent.topic], "end")) as now:
+                self._ends = now.ends()
+        positions = models.positions()
+        behind = any(positions.get(place, 0) < end for place, end in self._ends.items()) and not self._stop.is_set()
+        self._ends = self._ends if behind else None
+        return behind
+
     def _steer(self, steering: Steering, target: str | None) -> None:
         """Carry out the commands that change who answers for one model (None: for no single model), in the order given."""
 
         def mine() -> list[QuickCommand]:
-            return [command for command in self._model_log.unsettled() if self._steered_by(command) == target]
+            due = self._model_log.unsettled() if self._lease.is_ours else []
+            return [command for command in due if self._steered_by(command) == target]
 
         while True:
             command = self._next(mine)
@@ -254,37 +279,7 @@ class Trainer:
     def _act_on_drift(self, actions: DriftActions) -> None:
         """Do what the policy says about each drift, in the order of their detection."""
         while True:
-            actions.handle(self._next(self._model_log.detections))
-
-    def _rebuild(self, rebuilder: "Rebuilder") -> None:
-        """Carry out rebuilds, one after another; when one fails, publish that and take the next."""
-        while True:
-            command = self._next(self._model_log.due)
-            try:
-                rebuilder.carry_out(command)
-            except (Stopped, BusError):
-                raise
-            except Exception as error:
-                log.exception("rebuild failed", model=command.target, command_id=str(command.command_id))
-                rebuilder.failed(command, error)
-
-    def _forget(self, forgetter: "Forgetter") -> None:
-        """Forget players, whom was tried least first; what fails is tried again, without end if it is begun."""
-        tries: Counter[UUID] = Counter()
-        while True:
-            command = self._next(lambda: sorted(self._model_log.forgettings(), key=lambda one: tries[one.command_id]))
-            try:
-                forgetter.carry_out(command)
-            except Stopped:
-                raise
-            except Exception as error:
-                tries[command.command_id] += 1
-                log.exception("not forgotten yet", command_id=str(command.command_id), tries=tries[command.command_id])
-                if forgetter.is_begun(command):
-                    forgetter.waits(command, error)
-                elif tries[command.command_id] >= FORGET_TRIES:
-                    forgetter.failed(command, error)
-                self.pause(min(MOST_RETRY_S, RETRY_S * tries[command.command_id]))
+            actions.handle(self._next(lambda: self._model_log.detections() if self._lease.is_ours else []))
 
     def _next(self, due: Callable[[], list[T]]) -> T:
         """Wait until a command is due, and return the first."""

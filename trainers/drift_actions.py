@@ -112,8 +112,12 @@ def _commands(model_log: ModelLog, detection: DriftDetected, action: DriftAction
         targets = [model for model in concerned if known(model) or model not in waiting]
     made: list[RetrainModel | FreezeLearning] = []
     for target in targets:
-        kind = FreezeLearning if action == "freeze" else RetrainModel
-        made.append(kind(command_id=_command_id(detection, action, target), target=target, by=BY, reason=reason, via="policy"))
+        command_id = _command_id(detection, action, target)
+        fields = {"command_id": command_id, "target": target, "by": BY, "reason": reason, "via": "policy"}
+        if action == "freeze":
+            made.append(FreezeLearning.model_validate(fields))
+        else:
+            made.append(RetrainModel.model_validate(fields | {"trigger": "drift"}))
     return tuple(made)
 
 

@@ -218,6 +218,14 @@ class Jobs:
                 return None
             raise
 
+    def stop(self, name: str) -> None:
+        """Stop a job; nothing happens if there is none, or if it has ended."""
+        try:
+            self._sagemaker.stop_training_job(TrainingJobName=name)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("ValidationException", "ResourceNotFound"):
+                raise
+
     def follow(self, name: str) -> Iterator[JobProgress]:
         """Yield the progress of a job when it changes, at most once in `POLL_S`; the last one says that the job completed.
 

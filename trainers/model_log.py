@@ -1,9 +1,9 @@
 """Folds what the log has about batch models: versions, champions, candidates, policy, and due commands (way 3, REBUILD).
 
 It is a fold over models.v1, which is a `contracts.catalog.Catalog`, and over commands.v1, in whatever order the two come;
-several threads read it. It needs no offsets of its own and no consumer group. Rebuilds are carried out one after another, so
-the last one that a TrainingAdvanced names tells which of a model's are done; every other command is due until its
-CommandSettled has come. So a trainer that was killed in the middle finds its command still due.
+several threads read it. It needs no offsets of its own and no consumer group. Which rebuilds are due `contracts.rebuilds`
+says; every other command is due until its CommandSettled has come. So a trainer that was killed in the middle finds its
+command still due.
 """
 
 import threading
@@ -12,7 +12,7 @@ from uuid import UUID
 
 from contracts.catalog import Catalog
 from contracts.events import (
-    TRAINING_ENDS,
+    CancelTraining,
     CandidateSet,
     CommandSettled,
     DatasetMade,
@@ -41,10 +41,19 @@ from contracts.events import (
     TrainingAdvanced,
     TryVersion,
 )
+from contracts.rebuilds import Rebuild, RebuildQueue
 from contracts.roster import Roster
 
 QuickCommand = (
-    PromoteModel | RollBackModel | TryVersion | SetPolicy | RestrictPlayer | FreezeLearning | ThawLearning | SetDriftPolicy
+    PromoteModel
+    | RollBackModel
+    | TryVersion
+    | SetPolicy
+    | RestrictPlayer
+    | FreezeLearning
+    | ThawLearning
+    | SetDriftPolicy
+    | CancelTraining
 )
 """The commands that do not wait for a rebuild to end."""
 
@@ -62,9 +71,7 @@ class ModelLog:
         self.roster = roster
         self._lock = threading.Lock()
         self._catalog = Catalog()
-        self._rebuilds: dict[UUID, RetrainModel] = {}
-        self._steps: dict[UUID, TrainingAdvanced] = {}
-        """The last step of each rebuild, by the command that asked for it."""
+        self._queue = RebuildQueue()
         self._commands: dict[UUID, QuickCommand] = {}
         self._forgettings: dict[UUID, ForgetPlayer] = {}
         self._settled: dict[UUID, CommandSettled] = {}
@@ -77,11 +84,8 @@ class ModelLog:
         """Apply an event; an event of another kind changes nothing."""
         with self._lock:
             self._catalog = self._catalog.apply(event)
-            if isinstance(event, RetrainModel):
-                self._rebuilds.setdefault(event.command_id, event)
-            elif isinstance(event, TrainingAdvanced):
-                self._steps[event.command_id] = event
-            elif isinstance(event, QuickCommand):
+            self._queue.apply(event)
+            if isinstance(event, QuickCommand):
                 self._commands.setdefault(event.command_id, event)
             elif isinstance(event, ForgetPlayer):
                 self._forgettings.setdefault(event.command_id, event)
@@ -161,17 +165,18 @@ class ModelLog:
 
     def due(self) -> list[RetrainModel]:
         """Return the rebuilds that are not done, in the order given; the first may have begun."""
-        out: list[RetrainModel] = []
         with self._lock:
-            order = list(self._rebuilds)
-            for target in {command.target for command in self._rebuilds.values()}:
-                commands = [command for command in self._rebuilds.values() if command.target == target]
-                done = 0
-                for place, command in enumerate(commands):
-                    if (last := self._steps.get(command.command_id)) is not None:
-                        done = place + (last.step in TRAINING_ENDS)
-                out += commands[done:]
-        return sorted(out, key=lambda command: order.index(command.command_id))
+            return self._queue.due()
+
+    def rebuilds(self) -> Sequence[Rebuild]:
+        """Return all rebuilds: those that are due in their order, then those that have ended, the newest first."""
+        with self._lock:
+            return self._queue.all()
+
+    def cancelled(self, command_id: UUID) -> CancelTraining | None:
+        """Return who wants a rebuild to end; None: nobody."""
+        with self._lock:
+            return self._queue.cancelled(command_id)
 
     def unsettled(self) -> list[QuickCommand]:
         """Return the other commands that are not settled, in the order given."""
@@ -181,7 +186,7 @@ class ModelLog:
     def knows(self, command_id: UUID) -> bool:
         """Return whether a command has been given."""
         with self._lock:
-            return command_id in self._commands or command_id in self._rebuilds
+            return command_id in self._commands or self._queue.knows(command_id)
 
     def drift_policy(self) -> DriftPolicySet:
         """Return what is done about drift."""

@@ -18,6 +18,7 @@ from contracts.events import PLAYER_PARTITIONS, ExampleLabelled, guess_part
 from contracts.settings import Settings
 from trainers.archive_names import pixels_of
 from trainers.example_sink import TOPIC, Placed
+from trainers.lease import LeaseLost
 from trainers.tables import BOOKKEEPING, DRAWINGS, GUESSES
 
 MAX_WRITES: Final = 100
@@ -34,14 +35,22 @@ log = structlog.get_logger()
 class Observations:
     """The tables of drawings and guesses, as a sink of examples."""
 
-    def __init__(self, settings: Settings, stop: threading.Event, dynamodb: Any = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        stop: threading.Event,
+        guard: Callable[[], dict[str, Any]] | None = None,
+        dynamodb: Any = None,
+    ) -> None:
         """Keep the tables' names; nothing connects before the first call.
 
         Args:
             settings: Where DynamoDB is, and the tables' names.
             stop: Ends a wait while a table throttles.
+            guard: Returns a condition that each transaction must hold, or raises `LeaseLost`; None: there is no other writer.
             dynamodb: A client; None: one is made.
         """
+        self._guard = guard
         self._drawings, self._guesses = DRAWINGS.name(settings), GUESSES.name(settings)
         self._bookkeeping = BOOKKEEPING.name(settings)
         self._stop = stop
@@ -64,15 +73,13 @@ class Observations:
         waiting: list[list[dict[str, Any]]] = []
         for placed in newest_of(batch):
             puts = self._puts(partition, placed)
-            if sum(map(len, waiting)) + len(puts) > MAX_WRITES:
+            if sum(map(len, waiting)) + len(puts) > MAX_WRITES - 1:  # and the guard
                 self._write(waiting)
                 waiting = []
             waiting.append(puts)
         self._write(waiting)
-        self._dynamodb.put_item(
-            TableName=self._bookkeeping,
-            Item={"entry": {"S": _place_key(partition)}, "next_offset": {"N": str(batch[-1].offset + 1)}},
-        )
+        place = {"entry": {"S": _place_key(partition)}, "next_offset": {"N": str(batch[-1].offset + 1)}}
+        self._write([[{"Put": {"TableName": self._bookkeeping, "Item": place}}]])
 
     def without(self, player_id: str, tell: Callable[[list[str]], None]) -> None:
         """Delete the items of a player, the drawings last; ``tell`` the drawings' ids beforehand."""
@@ -107,10 +114,14 @@ class Observations:
         A drawing that the tables have in a higher revision is left out, and the rest is tried again.
         """
         while drawings:
+            guard = [self._guard()] if self._guard else []
             try:
-                self._dynamodb.transact_write_items(TransactItems=[put for puts in drawings for put in puts])
+                self._dynamodb.transact_write_items(TransactItems=[*guard, *(put for puts in drawings for put in puts)])
             except self._dynamodb.exceptions.TransactionCanceledException as error:
-                reasons = iter([reason.get("Code", "None") for reason in error.response["CancellationReasons"]])
+                told_of = [reason.get("Code", "None") for reason in error.response["CancellationReasons"]]
+                if guard and told_of[0] == _FAILED:
+                    raise LeaseLost("another trainer writes observations now") from error
+                reasons = iter(told_of[len(guard) :])
                 told = [[next(reasons) for _ in puts] for puts in drawings]
                 kept = [puts for puts, why in zip(drawings, told, strict=True) if _FAILED not in why]
                 if len(kept) == len(drawings):  # throttled, or in conflict with another writer

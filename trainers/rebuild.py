@@ -20,7 +20,7 @@ from contracts.prices import PricesUnreadable, UnknownInstance
 from contracts.roster import RosterEntry
 from contracts.settings import Settings
 from producers.price_file import read_prices
-from trainers import dataset_store, jobs, judging, split
+from trainers import cancelling, dataset_store, jobs, judging, split
 from trainers.approval import Approvals
 from trainers.dataset_making import DatasetMaker
 from trainers.jobs import JobProgress, Pause
@@ -43,6 +43,10 @@ class DatasetGone(RuntimeError):
 
 class NothingNew(RuntimeError):
     """There is a version of all that this rebuild would be made of."""
+
+
+class Cancelled(RuntimeError):
+    """Somebody wants the rebuild to end."""
 
 
 class Rebuilder:
@@ -78,14 +82,15 @@ class Rebuilder:
         self._settings = settings
         self._bus = bus
         self._blobs = blobs
-        self._datasets = DatasetMaker(settings, bus, blobs, archive_now, model_log, pause)
+        self._datasets = DatasetMaker(settings, bus, blobs, archive_now, model_log, self._go_on)
         self._model_log = model_log
         self._serving = serving
         self._pause = pause
         self._promoter = promoter
         self._registry = registry
         self._approvals = approvals
-        self._jobs = jobs.Jobs(settings, pause)
+        self._jobs = jobs.Jobs(settings, self._go_on)
+        self._command: RetrainModel | None = None
         self._drawings = threading.Lock()
         """Held by who reads drawings until it has published what it learned of them, and by who deletes drawings."""
         self._target = ""
@@ -97,6 +102,24 @@ class Rebuilder:
         Raises:
             Exception: Whatever went wrong; the caller publishes it with `failed`.
         """
+        self._command = command
+        try:
+            self._carry_out(command)
+        except Cancelled as cancelled:
+            self._jobs.stop(jobs.job_name(command.target, command.command_id))
+            last = self._model_log.training(command.target)
+            version = last.version if last and last.command_id == command.command_id else "none"
+            Teller(self._bus, self._model_log, command, version).end("cancelled", str(cancelled))
+
+    def _go_on(self, seconds: float) -> None:
+        """Wait. Raises `Cancelled` if somebody wants the rebuild at work to end."""
+        self._pause(seconds)
+        cancel = self._model_log.cancelled(self._command.command_id) if self._command else None
+        if cancel is not None:
+            raise Cancelled(cancelling.who(cancel))
+
+    def _carry_out(self, command: RetrainModel) -> None:
+        self._go_on(0)
         model = command.target
         batch = self._model_log.roster.batch
         if model not in batch:
@@ -123,6 +146,7 @@ class Rebuilder:
         if against:
             tell.end("refused", against)
             return
+        self._go_on(0)
         tell.step("endpoint", "the endpoint takes the new version; the old one answers meanwhile")
         self._promoter.promote(published, published.gate)
         tell.end("done", f"{model} {version} answers: {published.gate}")
@@ -209,6 +233,7 @@ class Rebuilder:
             lambda share: tell.onward("evaluation", begin + share * (end - begin)),
         )
         tell.step("gate", published.gate)
+        self._go_on(0)
         published = self._registry.register(published, command.command_id)
         return Registered(published, str(command.command_id))
 
@@ -248,7 +273,7 @@ class Rebuilder:
                     given,
                     f"s3://{settings.bucket}/{there.base}",
                 ),
-                self._pause,
+                self._go_on,
             )
         finally:
             submitter.close()

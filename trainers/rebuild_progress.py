@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from contracts.events import CommandSettled, RetrainModel, TrainingAdvanced
+from contracts.events import CommandSettled, RetrainModel, TrainingAdvanced, now
 from contracts.ports import Bus
 from trainers import jobs
 from trainers.model_log import ModelLog
@@ -33,6 +33,8 @@ class Teller:
         self._version = version
         self._told = time.monotonic()
         self._message = ""
+        last = model_log.training(command.target)
+        self._began = last.began if last and last.command_id == command.command_id and last.began else now()
 
     def step(self, step: str, message: str) -> None:
         """Publish that a step begins."""
@@ -64,6 +66,9 @@ class Teller:
                 fraction=fraction,
                 message=message,
                 log=[line[:500] for line in lines[-MAX_LOG:]],
+                by=self._command.by,
+                trigger=self._command.trigger,
+                began=self._began,
             ),
         )
 

@@ -13,7 +13,7 @@ import structlog
 
 from contracts.events import (
     ONLINE_MODELS,
-    PERSONAL_MODEL,
+    CancelTraining,
     CommandSettled,
     DriftPolicySet,
     FreezeLearning,
@@ -30,7 +30,7 @@ from contracts.events import (
     ThawLearning,
     TryVersion,
 )
-from trainers import gate, online
+from trainers import cancelling, gate, online, refusals
 from trainers.approval import Approvals
 from trainers.drift_actions import impossible
 from trainers.model_log import ModelLog, QuickCommand
@@ -39,8 +39,6 @@ from trainers.registry import by_hand
 from trainers.serving import ServingFailed
 
 MAX_MESSAGE: Final = 1000
-MAX_RESTRICTED: Final = 5000
-"""How many players may be restricted: all of them are in one record."""
 
 log = structlog.get_logger()
 
@@ -48,13 +46,15 @@ log = structlog.get_logger()
 def refusal(model_log: ModelLog, command: QuickCommand) -> str | None:
     """Return why a command is refused, for people; None if nothing on the log forbids it."""
     if isinstance(command, RestrictPlayer):
-        return _against_restriction(model_log, command)
+        return refusals.against_restriction(model_log, command)
     if isinstance(command, SetPolicy):
-        return _against_policy(model_log, command)
+        return refusals.against_policy(model_log, command)
     if isinstance(command, FreezeLearning | ThawLearning):
-        return _against_freezing(command.target)
+        return refusals.against_freezing(command.target)
     if isinstance(command, SetDriftPolicy):
         return next(filter(None, (impossible(*one) for one in command.actions.items())), None)
+    if isinstance(command, CancelTraining):
+        return cancelling.refusal(model_log, command)
     if command.target in ONLINE_MODELS:
         return online.refusal(model_log, command)
     if command.target not in model_log.roster.batch:
@@ -120,36 +120,6 @@ def _is_past(model_log: ModelLog, command: TryVersion) -> bool:
     """Return whether the candidate that a command names is no longer the candidate."""
     candidate = model_log.candidate(command.target)
     return command.failed is not None and (candidate is None or candidate.version != command.failed)
-
-
-def _against_restriction(model_log: ModelLog, command: RestrictPlayer) -> str | None:
-    known = model_log.restrictions()
-    if command.restriction == "none" or command.player_id in known or len(known) < MAX_RESTRICTED:
-        return None
-    return f"{MAX_RESTRICTED} players are restricted already: pardon some who are gone"
-
-
-def _against_freezing(model: str) -> str | None:
-    """Return why the learning of a model cannot be frozen; None: it can."""
-    if model in ONLINE_MODELS:
-        return None
-    there = ", ".join(ONLINE_MODELS)
-    if model == PERSONAL_MODEL:
-        return f"{model} learns of each player what that player says, and for nobody else: only {there} can be frozen"
-    return f"{model} is no model that learns from lesson to lesson: only {there} can be frozen"
-
-
-def _against_policy(model_log: ModelLog, command: SetPolicy) -> str | None:
-    lead, parts = command.lead or model_log.policy().lead, {**model_log.policy().parts, **command.parts}
-    unknown = [model for model in (*([] if lead == "bandit" else [lead]), *command.parts) if model not in model_log.roster]
-    if unknown:
-        return f"no model {unknown[0]!r}: there is {', '.join(model_log.roster.names)}"
-    if lead != "bandit" and parts.get(lead, "shown") != "shown":
-        why = {"off": "is off", "shadow": "is a shadow"}[parts[lead]]
-        return f"{lead} is shown first, and so cannot be one that {why}: choose another lead, or show it"
-    if all(parts.get(model, "shown") != "shown" for model in model_log.roster.names):
-        return "somebody must be shown: all models are off or shadows"
-    return None
 
 
 def parts_after(before: Mapping[str, str], command: SetPolicy) -> dict[str, str]:
@@ -225,6 +195,8 @@ class Steering:
                 return self._set_learning(command, frozen=False)
             case SetDriftPolicy():
                 return self._set_drift_policy(command)
+            case CancelTraining():
+                return self._cancel(command)
 
     def _version(self, model: str, version: str) -> ModelPublished:
         return self._model_log.published(model)[version]
@@ -325,6 +297,12 @@ class Steering:
         if frozen:
             return f"{model} answers as it does now; what is taught counts once it is thawed"
         return f"{model} learns again, and all that was taught meanwhile" if before else f"{model} is not frozen"
+
+    def _cancel(self, command: CancelTraining) -> str:
+        events, told = cancelling.outcome(self._model_log, command)
+        for event in events:
+            self._promoter.say(event)
+        return told
 
     def _set_drift_policy(self, command: SetDriftPolicy) -> str:
         before = self._model_log.drift_policy()

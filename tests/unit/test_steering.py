@@ -432,7 +432,7 @@ def test_a_player_who_is_restricted_is_so_for_datasets_and_among_their_examples_
 def test_no_more_players_are_restricted_than_one_record_holds_and_those_who_are_can_be_changed_and_pardoned(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr("trainers.steering.MAX_RESTRICTED", 2)
+    monkeypatch.setattr("trainers.refusals.MAX_RESTRICTED", 2)
     desk = Desk()
 
     asked = (("a", "banned"), ("b", "banned"), ("c", "banned"), ("b", "quarantined"), ("a", "none"), ("c", "banned"))

@@ -7,7 +7,7 @@ import { colour } from "../lib/models.js";
 /** @typedef {import("../lib/protocol.js").Training} Training */
 
 const STEPS = ["queued", "archive", "dataset", "training", "evaluation", "gate", "endpoint", "done"];
-const BAD = ["refused", "failed"];
+const BAD = ["refused", "failed", "cancelled"];
 const LOG_LINES = 300;
 
 export class Job {

@@ -1,0 +1,42 @@
+"""Prints rebuilds as `gamenight jobs` shows them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+
+COLOURS = {"done": "green", "refused": "yellow", "failed": "red", "cancelled": "yellow", "running": "cyan", "queued": "default"}
+
+
+def show_jobs(listed: list[dict[str, Any]], console: Console) -> None:
+    """Print a table of rebuilds, as the API gives them."""
+    if not listed:
+        console.print("no rebuilds yet: gamenight retrain xgboost begins one", style="dim")
+        return
+    table = Table("id", "model", "state", "trigger", "by", "took", Column("message", overflow="fold"), box=box.SIMPLE_HEAD)
+    for one in listed:
+        state = f"[{COLOURS.get(one['state'], 'default')}]{one['state']}[/]"
+        if one["position"]:
+            state += f", number {one['position']}"
+        if one["state"] == "running":
+            state += f" {one['fraction']:.0%} ({one['step']})"
+        if one["cancelling"]:
+            state += ", to be cancelled"
+        model = one["model"] + (f" {one['version']}" if one["version"] else "")
+        table.add_row(
+            one["id"][:8], model, state, one["trigger"], one["by"], took(one), escape(one["message"] or one["reason"])
+        )
+    console.print(table)
+    console.print("gamenight follow ID shows one at work; gamenight cancel ID ends it", style="dim")
+
+
+def took(one: dict[str, Any]) -> str:
+    """Return how long a rebuild took, or takes by now."""
+    if not one["began"]:
+        return ""
+    until = datetime.fromisoformat(one["ended"]) if one["ended"] else datetime.now(UTC)
+    seconds = max(0, round((until - datetime.fromisoformat(one["began"])).total_seconds()))
+    return f"{seconds // 60}:{seconds % 60:02}"
