@@ -26,6 +26,7 @@ import pytest
 
 from contracts.events import (
     TRAINING_ENDS,
+    CancelTraining,
     Event,
     ExampleLabelled,
     Features,
@@ -132,6 +133,10 @@ class Trainer:
             self.process.wait(10)
             pytest.fail(f"it does not end\n{self._log.read_text()[-6000:]}")
         assert status in (0, -signal.SIGKILL)
+
+    def holds_the_lease(self) -> bool:
+        """Whether it is the trainer that works."""
+        return "the lease is taken" in self._log.read_text()
 
     def answers(self) -> bool:
         """Whether it has seen to it that a base answers."""
@@ -320,6 +325,23 @@ class TestATrainerAtWork:
         assert len(set(fractions)) > 1, "the job's log tells how far it is"
         assert ROSTER[model].title == published.title
 
+    def test_a_rebuild_that_is_cancelled_stops_its_job_and_changes_nothing(self, little, bus, at_work, log):
+        before = at_work.until("the champion", lambda: log.read().model_log.champion("xgboost") if idle(log) else None)
+        command, waiting = retrain(bus), retrain(bus)
+        at_work.until("training", lambda: "training" in log.read().steps(command.command_id))
+        for one in (waiting, command):
+            cancel = CancelTraining(
+                command_id=uuid4(), target="xgboost", by="test", reason="not now", training_id=one.command_id
+            )
+            bus.publish(cancel).result(30)
+        assert at_work.until("the end of the rebuild", lambda: log.read().ended(command.command_id)) == "cancelled"
+        assert at_work.until("the end of the other", lambda: log.read().ended(waiting.command_id)) == "cancelled"
+        sagemaker = boto3.client("sagemaker", **little.aws("sagemaker"))
+        jobs = sagemaker.list_training_jobs(NameContains=str(command.command_id))["TrainingJobSummaries"]
+        assert {job["TrainingJobStatus"] for job in jobs} <= {"Stopping", "Stopped"}
+        assert log.model_log.champion("xgboost").version == before.version
+        assert not log.model_log.due()
+
 
 def answers_or_not(log: Log, model: str) -> ModelLog | None:
     model_log = log.read().model_log
@@ -341,26 +363,34 @@ def approval(settings: Settings, version: str) -> str:
     return "unknown"
 
 
-def test_a_trainer_killed_in_the_middle_resumes_its_one_job(little, bus, some_mnist, log):
+def test_of_two_trainers_one_works_and_when_it_is_killed_in_the_middle_the_other_resumes_its_one_job(
+    little, bus, some_mnist, log
+):
     longer = little.model_copy(update={"training_rounds": 25})
-    with trainer(longer, some_mnist) as killed:
+    sagemaker = boto3.client("sagemaker", **little.aws("sagemaker"))
+    with trainer(longer, some_mnist) as killed, trainer(longer, some_mnist) as other:
         killed.until("the base", lambda: log.read().model_log.champion("xgboost"))
+        first = retrain(bus)
+        assert other.until("the end of the rebuild", lambda: log.ended(first.command_id)) == "done"
         command = retrain(bus)
-        sagemaker = boto3.client("sagemaker", **little.aws("sagemaker"))
 
         def jobs() -> list[Any]:
             return list(sagemaker.list_training_jobs(NameContains=str(command.command_id))["TrainingJobSummaries"])
 
         killed.until("a job", jobs)
+        assert [one.holds_the_lease() for one in (killed, other)] == [True, False]
         killed.process.kill()
         killed.process.wait()
-    assert log.ended(command.command_id) is None
-
-    with trainer(longer, some_mnist) as resumed:
-        assert resumed.until("the end of the rebuild", lambda: log.ended(command.command_id)) == "done"
+        began = time.monotonic()
+        other.until("the lease", other.holds_the_lease)
+        assert time.monotonic() - began < 30
+        assert other.until("the end of the rebuild", lambda: log.ended(command.command_id)) == "done"
         assert len(jobs()) == 1
-        made = [p for p in log.model_log.published("xgboost").values() if p.lineage.get("command") == str(command.command_id)]
-        assert [log.model_log.champion("xgboost").version] == [p.version for p in made]
+        for asked_for in (first, command):
+            [made] = [
+                p for p in log.model_log.published("xgboost").values() if p.lineage.get("command") == str(asked_for.command_id)
+            ]
+        assert log.model_log.champion("xgboost").version == made.version
 
 
 def test_a_version_that_forgot_is_refused_and_the_champion_stays(little, bus, some_mnist, log, digits):
