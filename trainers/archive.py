@@ -207,8 +207,8 @@ def _hours(batch: Sequence[Placed]) -> Iterator[tuple[tuple[date, int], list[Pla
 
 def parquet(partition: int, batch: Iterable[Placed]) -> bytes:
     """Encode examples as a Parquet file of `SCHEMA`; the same examples give the same bytes."""
-    rows = [_row(partition, placed.offset, placed.example) for placed in batch if placed.example]
-    return encoded(pa.Table.from_pylist(rows, schema=SCHEMA))
+    rows = [(placed.offset, placed.example) for placed in batch if placed.example]
+    return encoded(_table(partition, [offset for offset, _ in rows], [example for _, example in rows]))
 
 
 def encoded(table: pa.Table) -> bytes:
@@ -218,25 +218,47 @@ def encoded(table: pa.Table) -> bytes:
     return out.getvalue()
 
 
-def _row(partition: int, offset: int, example: ExampleLabelled) -> dict[str, Any]:
-    features = example.features
-    return {
-        "offset": offset,
-        "partition": partition,
-        "drawing_id": str(example.drawing_id),
-        "player_id": example.player_id,
-        "revision": example.revision,
-        "correction_id": str(example.correction_id),
-        "label": example.label,
-        "over_quota": example.over_quota,
-        "asked": example.asked,
-        "drawn_at": example.drawn_at,
-        "at": example.at,
-        "raster": features.raster if features else None,
-        "embedding": np.frombuffer(features.embedding, "<f4") if features else None,
-        "reader": features.reader if features else None,
-        "strokes": orjson.dumps(example.strokes).decode(),
-        "width": example.width,
-        "height": example.height,
-        "guesses": [guess.model_dump() for guess in example.guesses],
+def _table(partition: int, offsets: Sequence[int], examples: Sequence[ExampleLabelled]) -> pa.Table:
+    """Return examples as a table of `SCHEMA`, made column by column: row by row takes twice as long."""
+    features = [example.features for example in examples]
+    embeddings = [np.frombuffer(one.embedding, "<f4") if one else None for one in features]
+    columns: dict[str, Any] = {
+        "offset": offsets,
+        "partition": np.full(len(examples), partition, np.int32),
+        "drawing_id": [str(example.drawing_id) for example in examples],
+        "correction_id": [str(example.correction_id) for example in examples],
+        "raster": [one.raster if one else None for one in features],
+        "embedding": _lists(embeddings, pa.float32()),
+        "reader": [one.reader if one else None for one in features],
+        "strokes": [orjson.dumps(example.strokes).decode() for example in examples],
+        "guesses": _guesses(examples),
     }
+    for name in SCHEMA.names:
+        if name not in columns:
+            columns[name] = [getattr(example, name) for example in examples]
+    made = [_array(columns[field.name], field.type) for field in SCHEMA]
+    return pa.Table.from_arrays(made, schema=SCHEMA)
+
+
+def _array(values: Any, kind: Any) -> Any:
+    return values if isinstance(values, pa.Array) else pa.array(values, kind)
+
+
+def _lists(parts: Sequence[Any], kind: Any) -> Any:
+    """Return arrays, or None, as a column of lists."""
+    sizes = np.array([0 if part is None else len(part) for part in parts], np.int32)
+    ends: Any = pa.array(np.concatenate([[0], np.cumsum(sizes)]), pa.int32())
+    there = [part for part in parts if part is not None]
+    flat = pa.array(np.concatenate(there) if there else [], kind)
+    if len(there) < len(parts):
+        return pa.ListArray.from_arrays(ends, flat, mask=pa.array([part is None for part in parts]))
+    return pa.ListArray.from_arrays(ends, flat)
+
+
+def _guesses(examples: Sequence[ExampleLabelled]) -> Any:
+    guesses = [guess for example in examples for guess in example.guesses]
+    probabilities = _lists([guess.probabilities for guess in guesses], pa.float32())
+    fields: dict[str, Any] = {field.name: [getattr(guess, field.name) for guess in guesses] for field in _GUESS}
+    made = [probabilities if field.name == "probabilities" else pa.array(fields[field.name], field.type) for field in _GUESS]
+    sizes = np.cumsum([0, *(len(example.guesses) for example in examples)])
+    return pa.ListArray.from_arrays(pa.array(sizes, pa.int32()), pa.StructArray.from_arrays(made, fields=list(_GUESS)))
