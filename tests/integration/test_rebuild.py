@@ -280,8 +280,8 @@ class TestATrainerAtWork:
 
         found, _ = read_archive(blobs)
         assert {str(example.drawing_id) for example in examples} <= {feedback.drawing_id for feedback in found}
-        at_work.until("the correction", lambda: observed(little, corrected.drawing_id, "p4").get("revision") == {"N": "2"})
-        seen = observed(little, corrected.drawing_id, "p4")
+        at_work.until("the correction", lambda: observed(little, corrected.drawing_id, "hand-4").get("revision") == {"N": "2"})
+        seen = observed(little, corrected.drawing_id, "hand-4")
         assert seen["guesses"]["M"]["xgboost"]["M"]["version"] == {"S": "base1"}
 
     def test_a_command_for_a_model_that_is_not_rebuilt_fails_with_a_reason_and_stops_nothing(self, bus, at_work, log):
