@@ -57,7 +57,7 @@ def main() -> None:
     if len(sys.argv) == 1:
         sys.argv.append("--help")
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="gamenight", standalone_mode=False)
     except Exception as error:
         failure = failure_of(error)
         if failure is None:
@@ -623,7 +623,7 @@ def add(name: Called, as_json: Json = False) -> None:
 
 
 @keys_app.command()
-def revoke(name: Called) -> None:
+def revoke(name: Called, as_json: Json = False) -> None:
     """Revoke an app's key: requests with it are refused from now on."""
     from api.apps.keyring import Keyring, KeyringError
     from api.apps.keys import named
@@ -635,7 +635,8 @@ def revoke(name: Called) -> None:
             " change it there and start the game again"
         )
     Keyring(settings.home).revoke(name)
-    console.print(f"{name} has no key any more")
+    if not _printed({"name": name, "revoked": True}, as_json):
+        console.print(f"{name} has no key any more")
 
 
 # --- operators ---------------------------------------------------------------------------------------------------------

@@ -214,6 +214,20 @@ def test_what_never_comes_is_given_up_and_told():
     assert (tally.seen["unfinished"], tally.seen["never saved"]) == (1, 1)
 
 
+def test_what_is_late_is_waited_for_and_told_as_late_and_not_as_unfinished():
+    """`gamenight simulate` once called receipts lost that came after its players' patience."""
+    tally = Tally(1)
+    somebody = person(tally, late_s=60.0)
+    drawn = next(somebody.draws())
+    somebody.pen_up(drawn, 0.0)
+
+    for at in (29.0, 31.0, 32.0, 89.0):
+        somebody.give_up(at)
+    assert (somebody.waiting, tally.seen["late"], tally.seen["unfinished"]) == (1, 1, 0)
+    somebody.give_up(91.0)
+    assert (somebody.waiting, tally.seen["unfinished"]) == (0, 1)
+
+
 def test_two_runs_with_one_seed_draw_the_same_under_other_ids():
     first, second = (next(person(Tally(1)).draws()) for _ in range(2))
 
