@@ -21,7 +21,18 @@ from deploy.local.archive import free_ports
 from tests.unit.test_cli import game as game
 
 ID: Final = "7937b601-0f74-4bad-82ba-4a152b9c106f"
-PUBLIC: Final[dict[str, list[str]]] = {"models": [], "endpoints": [], "accuracy": [], "drift": [], "costs": []}
+PUBLIC: Final[dict[str, list[str]]] = {
+    "models": [],
+    "endpoints": [],
+    "accuracy": [],
+    "drift": [],
+    "costs": [],
+    "jobs": [],
+    "follow": [ID],
+    "datasets": [],
+    "dataset show": ["ab" * 32],
+    "dataset verify": ["ab" * 32],
+}
 """What asks the game without a token."""
 OPERATORS: Final[dict[str, list[str]]] = {
     "train": ["xgboost", "--no-wait"],
@@ -41,6 +52,7 @@ OPERATORS: Final[dict[str, list[str]]] = {
     "freeze": [],
     "thaw": [],
     "audit": ["--since", "2h"],
+    "cancel": [ID],
     "rejected": [],
     "rejected list": [],
     "rejected show": [ID],
