@@ -7,6 +7,7 @@ never seen, and every later version by the same hands and more (way 3, REBUILD).
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, TypeVar
 
 import numpy as np
@@ -47,7 +48,8 @@ class Split:
         Args:
             trained_until_us: When the newest drawing that is trained on was drawn, in microseconds since 1970.
         """
-        return {"held_back": f"{self.share:g} of people", "trained_until_us": str(trained_until_us)}
+        until = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=trained_until_us)
+        return {"held_back": f"{self.share:g} of people", "trained_until": until.isoformat()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,9 @@ class HeldBack:
         if lineage.get("learned_from") == ALONE or not lineage.get("dataset"):  # a base has seen no player's drawing
             return self
         told = lineage.get("held_back", "")
-        until = int(lineage.get("trained_until_us", published_us))
+        until = published_us
+        if "trained_until" in lineage:
+            until = round(datetime.fromisoformat(lineage["trained_until"]).timestamp() * 1e6)
         if told.endswith(" of people"):
             hundredths = float(told.removesuffix(" of people")) * 100 + 1e-9
             return self.at(np.where(self.newest, self.drawn_at_us > until, self.ranks <= hundredths))
