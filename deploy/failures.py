@@ -119,5 +119,12 @@ def outcome_of(outcome: str, message: str) -> str:
 
     >>> outcome_of("refused", "refused: worse than the champion"), outcome_of("done", "xgboost 3 answers")
     ('refused: worse than the champion', 'done: xgboost 3 answers')
+
+    The gate's own word for what it does not promote, since nobody can tell yet, stands alone.
+
+    >>> outcome_of("refused", "undecided: needs about 420 more drawings")
+    'undecided: needs about 420 more drawings'
     """
+    if message.startswith("undecided: "):
+        return message
     return f"{outcome}: {message.removeprefix(f'{outcome}: ')}".rstrip(": ")
