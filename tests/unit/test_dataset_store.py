@@ -49,7 +49,7 @@ def test_what_is_stored_reads_back_and_is_found_by_its_digest(blobs):
     assert (base.labels.tolist(), set(own.weights.tolist())) == ([1, 2, 3], {3.0})
     assert not {image.tobytes() for image in own.images} & {image.tobytes() for image in held.images}
     trained = [AT + timedelta(seconds=n - 2) for n in range(1, 45) if not is_held_back(f"player-{n % 9}", 0.2)]
-    assert there.split == {"held_back": "0.2 of people", "trained_until_us": str(int(max(trained).timestamp() * 1e6))}
+    assert there.split == {"held_back": "0.2 of people", "trained_until": max(trained).isoformat()}
 
 
 def test_the_base_is_stored_once_and_a_manifest_does_not_change(blobs):
