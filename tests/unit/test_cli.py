@@ -177,6 +177,37 @@ ENDPOINT = {
 }  # fmt: skip
 
 
+JOB: Any = {
+    "id": "4ef251bb-5507-571e-aa83-c1128ec9d503", "model": "xgboost", "version": "4", "state": "running", "position": None,
+    "trigger": "count", "by": "trainer", "reason": "500 new labels", "asked_at": "2026-11-22T11:00:00Z",
+    "began": "2026-11-22T11:00:02Z", "ended": None, "step": "training", "fraction": 0.4, "message": "round=30/75",
+    "cancelling": False,
+}  # fmt: skip
+RUNNING: Any = JOB
+QUEUED: Any = JOB | {
+    "id": "5" * 36,
+    "model": "kmeans",
+    "version": None,
+    "state": "queued",
+    "position": 1,
+    "began": None,
+    "message": "",
+}
+CANCELLED: Any = JOB | {
+    "id": "6" * 36,
+    "state": "cancelled",
+    "ended": "2026-11-22T11:02:07Z",
+    "message": "cancelled by bob [why]",
+}
+DATASET: Any = {
+    "digest": "ab" * 32, "made": "2026-11-22T11:00:00Z", "base_digest": "cd" * 32, "trained_on": 2880, "held_back": 720,
+    "people": 14, "new_people": 3, "labels": [360] * 10, "excluded": {"withdrawn": 12}, "trust": 0.97, "weight": 3.0,
+    "offsets": [7, 0, 0, 0], "split": "0.2 of people", "seed": 1, "code": "0.1+ab", "images": {"xgboost": "12ab"},
+    "shards": {"train/train.npz": "ef" * 32}, "by": "ada", "gone": "",
+    "versions": [{"model": "xgboost", "version": "4", "approved": False}],
+}  # fmt: skip
+
+
 class _Game(BaseHTTPRequestHandler):
     """What is listed, and what becomes of commands: each in its own words."""
 
@@ -208,6 +239,10 @@ class _Game(BaseHTTPRequestHandler):
                  "hands": 7, "deed": None},
             ],
         },
+        "/api/jobs?limit=20": [RUNNING, QUEUED, CANCELLED],
+        "/api/jobs/4ef2": RUNNING,
+        "/api/datasets": [DATASET],
+        "/api/datasets/abab": DATASET,
         "/api/endpoints": [ENDPOINT, ENDPOINT | {"endpoint": "", "model": "mxnet", "status": "Unavailable", "resting": None,
                                                  "unavailable": "Linux x86-64 only", "variants": [], "latency": None,
                                                  "cost_per_hour_usd": None}],
@@ -423,6 +458,30 @@ def test_each_command_orders_what_it_says(
     assert _Game.ordered == [(f"/api/ops/{path}", body | {"reason": "done"})]
 
 
+def test_rebuilds_are_listed_with_the_queue_and_cancelled_by_the_first_letters_of_their_id(
+    gamenight: Gamenight, game: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.cli.console", Console(width=200, highlight=False))
+    said = gamenight("jobs", GAMENIGHT_PORT=game).stdout
+    for told in ("running 40% (training)", "queued, number 1", "count", "2:05", "cancelled by bob [why]"):
+        assert told in said
+    assert json.loads(gamenight("jobs", "--json", GAMENIGHT_PORT=game).stdout) == [RUNNING, QUEUED, CANCELLED]
+
+    done = gamenight("cancel", "4ef2", "--reason", "done", GAMENIGHT_PORT=game, GAMENIGHT_OPERATOR_TOKEN="right")
+    assert done.returncode == 0
+    assert _Game.ordered == [("/api/ops/cancel", {"training_id": RUNNING["id"], "reason": "done"})]
+
+
+def test_datasets_are_listed_and_one_is_shown(gamenight: Gamenight, game: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.cli.console", Console(width=200, highlight=False))
+    listed, shown = gamenight("datasets", GAMENIGHT_PORT=game).stdout, gamenight("dataset", "show", "abab", GAMENIGHT_PORT=game)
+    for told in ("abababababab", "3,600", "97%", "12 withdrawn", "xgboost 4 (refused)"):
+        assert told in listed
+    for told in ("0: 360 (10%)", "examples.v1/0: 7", f"bases/{'cd' * 32}", "14, of whom 3 are not in the dataset before"):
+        assert told in shown.stdout
+    assert json.loads(gamenight("dataset", "show", "abab", "--json", GAMENIGHT_PORT=game).stdout) == DATASET
+
+
 @pytest.mark.parametrize("name", ["train", "retrain"])
 def test_a_base_is_trained_by_either_name(gamenight: Gamenight, game: int, name: str) -> None:
     given = {"GAMENIGHT_PORT": game, "GAMENIGHT_OPERATOR_TOKEN": "right"}
@@ -462,7 +521,7 @@ def _dashboard(frames: list[dict[str, Any]]) -> Server:
     return serve(tell, "127.0.0.1", 0)
 
 
-@pytest.mark.parametrize(("end", "status"), [("done", 0), ("refused", 2), ("failed", 1)])
+@pytest.mark.parametrize(("end", "status"), [("done", 0), ("refused", 2), ("failed", 1), ("cancelled", 1)])
 def test_a_rebuild_is_followed_to_its_end(end: str, status: int, capsys: pytest.CaptureFixture[str]) -> None:
     advance = {"type": "training", "model": "xgboost", "version": "2", "message": "", "log": ["[12] error [0.01]"]}
     frames = [
@@ -480,6 +539,26 @@ def test_a_rebuild_is_followed_to_its_end(end: str, status: int, capsys: pytest.
         thread.join()
 
     assert "[12] error [0.01]" in capsys.readouterr().out
+
+
+def test_ctrl_c_says_that_the_rebuild_goes_on_and_one_that_has_ended_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    with _dashboard([]) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+        assert follow(url, lambda: "ours", Console(width=200), as_json=False, state=lambda one: CANCELLED) == 1
+        monkeypatch.setattr("deploy.retraining._listen", interrupted)
+        assert follow(url, lambda: "ours", Console(width=200), as_json=False) == 130
+        server.shutdown()
+        thread.join()
+    said = capsys.readouterr().out
+    assert "cancelled by bob" in said
+    assert "it goes on: gamenight follow ours shows it again, gamenight cancel ours ends it" in said
 
 
 def test_a_game_that_goes_away_ends_the_wait() -> None:

@@ -395,3 +395,20 @@ def test_datasets_are_listed_with_the_versions_that_came_of_them_and_found_by_th
     assert [found["digest"] for found in listed] == [newer.digest, older.digest]
     assert (one["versions"], one["excluded"]) == ([{"model": "xgboost", "version": "4", "approved": True}], {"withdrawn": 3})
     assert (several.status_code, none.status_code) == (404, 404)
+
+
+def test_rebuilds_are_shown_in_their_order_and_one_is_cancelled_by_its_id(bus):
+    first, second = (RetrainModel(command_id=uuid4(), target="xgboost", by="ada", reason=why) for why in ("a", "b"))
+    advanced = TrainingAdvanced(model="xgboost", version="4", command_id=first.command_id, step="training", fraction=0.5)
+    for event in (first, second, advanced):
+        bus.publish(event).result()
+    with serving(bus) as address:
+        eventually(lambda: len(get(address, "/api/jobs").json()) == 2 and get(address, "/api/jobs").json()[0]["step"])
+        running, waiting = get(address, "/api/jobs").json()
+        assert (running["state"], running["position"], waiting["state"], waiting["position"]) == ("running", None, "queued", 1)
+        assert get(address, f"/api/jobs/{str(first.command_id)[:8]}").json() == running
+        assert get(address, "/api/jobs/none").status_code == 404
+        assert order(address, "cancel", {"training_id": str(uuid4())}).status_code == 422
+        accepted = order(address, "cancel", {"training_id": str(first.command_id), "reason": "not now"})
+        assert accepted.status_code == 202
+        eventually(lambda: get(address, "/api/jobs").json()[0]["cancelling"])
