@@ -13,6 +13,7 @@ import { note, overTime } from "./honest.js";
 import { changeText } from "./change_text.js";
 import { driftLines } from "./drift.js";
 import { confusion, digits, latency, tile, versions } from "./tables.js";
+import { triggerText, waiting } from "./queue.js";
 import { Job } from "./training.js";
 
 /**
@@ -191,5 +192,10 @@ for (const radio of page.how.querySelectorAll("input")) {
 
 poll("/api/drift", the("drift-state", HTMLElement), (/** @type {import("./drift.js").DriftState} */ state) => {
   page.drift.replaceChildren(...driftLines(state));
+}, { listens: false });
+poll("/api/jobs?limit=50", the("queue-state", HTMLElement), (/** @type {import("./queue.js").QueuedJob[]} */ answer) => {
+  const queue = the("queue", HTMLElement);
+  queue.hidden = waiting(answer).length === 0;
+  queue.replaceChildren(...waiting(answer).map((job) => h("li", colour(job.model), h("b", {}, short(models.get(job.model), job.model)), ` waits, ${triggerText(job)}`)));
 }, { listens: false });
 watchHealth();

@@ -1,0 +1,16 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { triggerText, waiting } from "./queue.js";
+
+/** @param {object} fields */
+const job = (fields) => /** @type {any} */ ({ state: "queued", position: 1, trigger: "hand", by: "ada", reason: "", ...fields });
+
+test("those that wait are told in their order, and no other", () => {
+  const told = waiting([job({ state: "running", position: null }), job({ position: 2 }), job({ position: 1 }), job({ state: "done" })]);
+  assert.deepEqual(told.map(({ position }) => position), [1, 2]);
+});
+
+test("what began a rebuild is told with the reason", () => {
+  assert.equal(triggerText(job({})), "asked for by ada");
+  assert.equal(triggerText(job({ trigger: "count", by: "trainer", reason: "512 new labels" })), "because of new labels: 512 new labels");
+});
