@@ -37,9 +37,9 @@ class TrainingSettings(BaseSettings):
     gate_mnist_most_points: Annotated[float, Field(ge=0, le=100)] = Field(
         1.0, description="loss on MNIST, in points, that no gain makes up for"
     )
-    gate_undecided: Literal["wait", "shadow", "promote"] = Field(
-        "wait",
-        description="what becomes of an undecided version: nothing; it is a shadow; a shadow, and promoted once it is better",
+    gate_watches: Literal["no", "shadows", "acts"] = Field(
+        "no",
+        description="whether undecided versions, and those before a new one, are shadows; `acts`: and answer once they are better",
     )
     feedback_weight: float = Field(3.0, description="weight of a player's drawing beside one of MNIST in training")
     training_rounds: Annotated[int, Field(ge=1)] | None = Field(

@@ -116,6 +116,11 @@ class ModelLog:
         """Return the version beside the champion, a canary or a shadow; None if there is none."""
         return self._catalog.candidate(model)
 
+    def was_tried(self, model: str, version: str) -> bool:
+        """Return whether a version is or was the last candidate of this champion: whoever removed it meant it."""
+        last, champion = self._catalog.candidates.get(model), self.champion(model)
+        return last is not None and last.version == version and (champion is None or last.at > champion.at)
+
     def endpoint(self, model: str) -> EndpointSeen | None:
         """Return a model's endpoint as it was last seen."""
         return self._catalog.endpoints.get(model)

@@ -4,6 +4,7 @@ What it does is on the log with its reason: in the version's entry, and in the n
 looks at what is, and does what is not done yet.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 import structlog
@@ -14,6 +15,7 @@ from contracts.events import (
     LiveBeside,
     MessageRejected,
     ModelPublished,
+    ModelRolledBack,
 )
 from contracts.ports import Bus, Tail
 from contracts.records import read
@@ -29,6 +31,8 @@ from trainers.serving import ServingFailed
 from trainers.shadow_pairs import ShadowPairs
 
 BY: Final = "by policy"
+ENOUGH: Final = 3000
+"""After so many drawings a version that answered before is watched no longer."""
 WATCH_S: Final = 5.0
 """The seconds between looks."""
 _MOST_POLLS: Final = 50
@@ -107,24 +111,44 @@ class ShadowWatch:
         version = self._model_log.published(model)[shadow]
         if live.judged and live != version.live:
             version = self._promoter.amend(model, shadow, live=live)
-        if self._settings.gate_undecided == "promote":
+        if self._settings.gate_watches == "acts":
             self._act(version, live)
 
     def _act(self, version: ModelPublished, live: LiveBeside) -> None:
-        model, name = version.model, version.version
-        if live.chance_worse <= gate.LIKELY:
+        model, name, champion = version.model, version.version, self._model_log.champion(version.model)
+        if champion is not None and champion.previous == name:
+            if live.chance <= gate.LIKELY:
+                told = f"{BY}: {name} is better on live drawings than {champion.version}, {gate.on_live(live)}"
+                self._promoter.promote(version, told, back=True)
+            elif live.chance_worse <= gate.LIKELY or live.judged >= ENOUGH:
+                self._promoter.untry(model, f"{BY}: {champion.version} stays, {gate.on_live(live)}")
+        elif live.chance_worse <= gate.LIKELY:
             self._promoter.untry(model, f"{BY}: worse on live drawings, {gate.on_live(live)}")
-        elif gate.proven(version, self._model_log.champion(model)):
+        elif gate.proven(version, champion):
             self._approvals.force(model, name, f"{BY}: better on live drawings, {gate.on_live(live)}")
             published = self._model_log.published(model)[name]
             self._promoter.promote(published, published.gate)
 
     def _begin(self, model: str) -> None:
-        """Make the newest undecided version the shadow, if the policy says so and there is no candidate."""
-        champion = self._model_log.champion(model)
-        if self._settings.gate_undecided == "wait" or champion is None or self._model_log.candidate(model) is not None:
+        """Make a version the shadow that is to be watched, if the policy says so and there is no candidate."""
+        if self._settings.gate_watches == "no" or self._model_log.candidate(model) is not None:
             return
-        newest = max(self._model_log.published(model).values(), key=lambda one: one.at)
+        for version, why in self._worth_watching(model):
+            if not version.failed and not self._model_log.was_tried(model, version.version):
+                self._promoter.try_beside(version, "shadow", 0.0, f"{BY}: {why}, so watched on live drawings")
+                return
+
+    def _worth_watching(self, model: str) -> Iterator[tuple[ModelPublished, str]]:
+        """Yield the newest version, if it is undecided beside the champion; then the one before a champion of the gate."""
+        champion, published = self._model_log.champion(model), self._model_log.published(model)
+        if champion is None:
+            return
+        newest = max(published.values(), key=lambda one: one.at)
         judged = newest.beside is not None and newest.beside.champion == champion.version
-        if judged and newest.verdict == "undecided" and not newest.failed and not newest.approved and newest.live is None:
-            self._promoter.try_beside(newest, "shadow", 0.0, f"{BY}: undecided, so watched on live drawings")
+        if judged and newest.verdict == "undecided" and not newest.approved:
+            yield newest, "undecided"
+        answers, before = published.get(champion.version), published.get(champion.previous or "")
+        if answers is None or answers.beside is None or before is None or isinstance(champion, ModelRolledBack):
+            return
+        if before.live is None or before.live.champion != champion.version:
+            yield before, f"it answered before {champion.version}"

@@ -104,7 +104,7 @@ class Desk:
 
     def watching(self, policy: Any) -> ShadowWatch:
         """A watch that begins now."""
-        return ShadowWatch(Settings(gate_undecided=policy), self.bus, self.log, self.promoter, self.approvals)
+        return ShadowWatch(Settings(gate_watches=policy), self.bus, self.log, self.promoter, self.approvals)
 
     def drawn(self, *events: ExampleLabelled | DrawingPicked) -> "Desk":
         for event in events:
@@ -123,10 +123,10 @@ WORSE = [pick(f"d{n}/{k}", 7, 1 if k < 4 else 7, player=f"p{n}") for n in range(
 
 
 def test_what_a_shadow_shows_is_kept_with_its_version_and_goes_on_after_a_restart():
-    desk = Desk("wait", shadow=True).drawn(*BETTER[:80])
+    desk = Desk("no", shadow=True).drawn(*BETTER[:80])
     assert desk.live
     assert told(desk.live) == (10, 80, 40, 0)
-    again = desk.watching("wait")
+    again = desk.watching("no")
     desk.drawn(*BETTER[80:])
     again.look()
     assert desk.live
@@ -135,8 +135,8 @@ def test_what_a_shadow_shows_is_kept_with_its_version_and_goes_on_after_a_restar
 
 
 def test_nothing_is_read_or_done_without_a_shadow_unless_the_policy_makes_one():
-    assert Desk("wait", shadow=False).drawn(*BETTER[:8]).log.candidate("xgboost") is None
-    desk = Desk("shadow", shadow=False).drawn()
+    assert Desk("no", shadow=False).drawn(*BETTER[:8]).log.candidate("xgboost") is None
+    desk = Desk("shadows", shadow=False).drawn()
     candidate = desk.log.candidate("xgboost")
     assert candidate
     assert (candidate.version, candidate.role, candidate.note) == (
@@ -147,7 +147,7 @@ def test_nothing_is_read_or_done_without_a_shadow_unless_the_policy_makes_one():
 
 
 def test_the_policy_promotes_a_shadow_that_is_better_and_says_by_what():
-    desk = Desk("promote", shadow=True).drawn(*BETTER)
+    desk = Desk("acts", shadow=True).drawn(*BETTER)
     champion = desk.log.champion("xgboost")
     assert champion
     assert champion.version == "2"
@@ -156,15 +156,61 @@ def test_the_policy_promotes_a_shadow_that_is_better_and_says_by_what():
 
 
 def test_the_policy_removes_a_shadow_that_is_worse_and_does_not_try_it_again():
-    desk = Desk("promote", shadow=True).drawn(*WORSE)
+    desk = Desk("acts", shadow=True).drawn(*WORSE)
     assert desk.log.candidate("xgboost") is None
     desk.watch.look()
     assert desk.log.candidate("xgboost") is None
     assert desk.log.champion("xgboost").version == "1"
 
 
-@pytest.mark.parametrize(("policy", "drawings"), [("promote", 16), ("shadow", 320)])
+@pytest.mark.parametrize(("policy", "drawings"), [("acts", 16), ("shadows", 320)])
 def test_a_shadow_stays_one_while_nobody_can_tell_or_the_policy_only_watches(policy, drawings):
     desk = Desk(policy, shadow=True).drawn(*BETTER[:drawings])
     assert desk.log.candidate("xgboost").version == "2"
     assert desk.log.champion("xgboost").version == "1"
+
+
+class Promoted(Desk):
+    """A desk where version 1 was promoted over base1 by the gate."""
+
+    def __init__(self, policy: str) -> None:
+        super().__init__(policy, shadow=False)
+        self.log.apply(published("2", 2, beside=self.log.published("xgboost")["2"].beside))
+        self.log.apply(promoted("2", "1").model_copy(update={"at": BEGAN}))
+
+
+def turned(drawings: list[DrawingPicked]) -> list[DrawingPicked]:
+    """The same drawings, with 2 as the champion and 1 as its shadow."""
+    versions = {"1": "2", "2": "1"}
+    guesses = [[said.model_copy(update={"version": versions[said.version]}) for said in one.guesses] for one in drawings]
+    return [one.model_copy(update={"guesses": said}) for one, said in zip(drawings, guesses, strict=True)]
+
+
+def test_after_a_promotion_the_version_before_is_watched_and_answers_again_if_it_is_better():
+    desk = Promoted("acts").drawn(*turned(BETTER[:8]))
+    candidate = desk.log.candidate("xgboost")
+    assert (candidate.version, candidate.role) == ("1", "shadow")
+    assert candidate.note == "by policy: it answered before 2, so watched on live drawings"
+    desk.drawn(*turned(BETTER[8:]))
+    desk.watch.look()
+    champion = desk.log.champion("xgboost")
+    assert (champion.type, champion.version) == ("ModelRolledBack", "1")
+    assert "by policy: 1 is better on live drawings than 2, +50.0 points" in champion.note
+    desk.watch.look()
+    assert desk.log.candidate("xgboost") is None, "one way back, and no way to and fro"
+
+
+def test_after_a_promotion_the_version_before_is_watched_no_longer_once_it_is_worse():
+    desk = Promoted("acts").drawn().drawn(*turned(WORSE))
+    desk.watch.look()
+    assert desk.log.champion("xgboost").version == "2"
+    assert desk.log.candidate("xgboost") is None
+    desk.watch.look()
+    assert desk.log.candidate("xgboost") is None
+
+
+def test_a_shadow_that_an_operator_has_removed_is_not_made_one_again():
+    desk = Desk("shadows", shadow=False).drawn()
+    desk.promoter.untry("xgboost", "ada: no")
+    desk.watch.look()
+    assert desk.log.candidate("xgboost") is None
