@@ -39,7 +39,7 @@ class TrainingSettings(BaseSettings):
     )
     gate_watches: Literal["no", "shadows", "acts"] = Field(
         "no",
-        description="whether undecided versions, and those before a new one, are shadows; `acts`: and answer once they are better",
+        description="whether undecided versions, and those before a new one, are shadows; `acts`: and answer once better",
     )
     feedback_weight: float = Field(3.0, description="weight of a player's drawing beside one of MNIST in training")
     training_rounds: Annotated[int, Field(ge=1)] | None = Field(
