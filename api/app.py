@@ -186,7 +186,7 @@ def create_app(
         return APIWebSocketRoute(path, serve)
 
     app.router.routes += [socket("/ws/play", game.play), socket("/ws/watch", watchers.watch)]
-    add_pages(app, web, document(app.version))
+    add_pages(app, web, document(app.version, settings))
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY)
     app.add_middleware(Guard, hosts(settings), limits, operators, clock)
     app.add_middleware(Policy)

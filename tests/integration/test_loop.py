@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -25,7 +27,7 @@ from streams.personal_model import PersonalModels
 from streams.story import UNKNOWN
 from tests.audited import audited
 from tests.histories import MemoryCells, named
-from tests.product import Product, product
+from tests.product import ROOT, Product, product
 from tests.roster import MODELS as ALL
 from tests.serving import Player, eventually, get, playing, serving
 
@@ -101,6 +103,25 @@ def test_a_process_that_never_saw_a_drawing_tells_its_first_answers_again_and_ta
     assert again == first
     assert learned["outcome"] == "weighted", "she is a newcomer"
     assert (refused["outcome"], refused["why"]) == ("refused", UNKNOWN)
+
+
+@pytest.mark.timeout(120)
+def test_yesterdays_producer_and_consumer_play_with_todays_models(game):
+    """Programs of 2026-11-23, with the shapes of then: docs/evolution.md."""
+
+    def ran(program: str, *arguments: str) -> dict[str, Any]:
+        command = [sys.executable, str(ROOT / "tests" / "yesterday" / program), game.settings.bootstrap_servers, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+        assert done.returncode == 0, done.stderr
+        return orjson.loads(done.stdout)
+
+    sent = ran("producer.py", "somebody of yesterday")
+    told = ran("consumer.py", sent["drawing_id"], str(len(MODELS)))
+
+    assert set(told["guesses"]) == MODELS
+    assert set(told["guesses"].values()) <= set(range(10))
+    assert told["receipts"].items() <= {"learner": "weighted", "personal": "learned"}.items()
+    assert told["receipts"]
 
 
 def heard(player: Player, kind: str, **fields: object) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from api.asyncapi import document
 from api.pages import add_pages
+from contracts.settings import Settings
 
 WEB = Path(__file__).parents[2] / "web"
 PAGES = sorted(WEB.glob("*/*.html"))
@@ -115,7 +116,7 @@ def unpacked(path: Path) -> bytes:
 
 async def test_every_page_has_its_route_and_every_route_is_known_here() -> None:
     app = Starlette()
-    add_pages(app, WEB, document("1"))
+    add_pages(app, WEB, document("1", Settings()))
     paths = {route.path for route in app.routes if isinstance(route, Route)} - {"/asyncapi.json"}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://game") as browser:
         served = {(await browser.get(path)).content for path in paths}
