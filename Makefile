@@ -65,6 +65,7 @@ compose-test:  ## build the containers, play, kill each, play on; says so where 
 bench: setup setup-dev  ## measure; see docs/benchmarks.md
 	$(BIN)/python -m tests.bench.loop
 	$(BIN)/python -m tests.bench.serving
+	$(BIN)/python -m tests.bench.archive
 	$(BIN)/python -m tests.bench.price
 	$(BIN)/python -m tests.bench.floor
 	$(BIN)/python -m tests.bench.peers

@@ -174,7 +174,7 @@ class Trainer:
         os.nice(NICE)
         lease = self._lease
         work = Work(lease, model_log, self._next, self.pause)
-        archive, observations = Archive(blobs), Observations(settings, self._stop, lease.condition)
+        archive, observations = Archive(blobs, lease.check), Observations(settings, self._stop, lease.condition)
         tidy = Tidying(settings, blobs, model_log, promoter.say, lambda: work.pause(0))
         sinks = Sinks(bus, archive, observations, partial(ensure_tables, settings), tidy, self._stop)
         made = (model_log, serving, promoter, registry, approvals, work.pause)

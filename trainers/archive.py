@@ -74,9 +74,10 @@ SCHEMA: Final = pa.schema(_FIELDS)
 class Archive:
     """Keeps all examples as objects under ``examples/``, one for each flush of a partition and hour."""
 
-    def __init__(self, blobs: Blobs) -> None:
-        """Keep the bucket; it is listed at the first use."""
+    def __init__(self, blobs: Blobs, check: Callable[[], None] = lambda: None) -> None:
+        """Keep the bucket; it is listed at the first use. ``check`` raises if this trainer must not write any more."""
         self._blobs = blobs
+        self._check = check
         self._next: dict[int, int] | None = None
 
     def places(self) -> dict[int, int]:
@@ -97,6 +98,7 @@ class Archive:
             span = Span(partition, run[0].offset, run[-1].offset)
             examples = [placed for placed in run if placed.example]
             if examples:
+                self._check()
                 self._blobs.put(part_key(day, hour, span), parquet(partition, examples))
             places[partition] = span.last + 1
         self._next = places

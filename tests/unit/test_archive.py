@@ -20,6 +20,7 @@ from trainers.archive import SCHEMA, Archive, parquet, raster_at
 from trainers.archive_names import Span, pixels_of, read_name
 from trainers.dataset import read_archive
 from trainers.example_sink import Placed, batches, catch_up
+from trainers.lease import LeaseLost
 from trainers.observations import Observations, items, newest_of
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -116,6 +117,16 @@ def test_a_writer_that_dies_between_two_objects_loses_and_doubles_nothing(bus, m
     assert len(archived(blobs)) == 8
     assert catch_up(bus, sink) == 12
     assert list(range(20)) == [offset for _, _, offset in archived(blobs)]
+
+
+def test_a_trainer_that_must_not_work_any_more_writes_no_object():
+    def superseded() -> None:
+        raise LeaseLost("another trainer does the work")
+
+    blobs = MemoryBlobs()
+    with pytest.raises(LeaseLost):
+        Archive(blobs, superseded).keep(0, [Placed(0, example())])
+    assert list(blobs.keys("")) == []
 
 
 def test_a_message_that_is_no_example_is_rejected_once_and_stops_nothing(bus):
