@@ -54,6 +54,13 @@ def key_of_this_machine() -> str:
     raise GameNightError(f"no key in {settings.home}/secrets/api_keys: `gamenight keys add NAME` gives one")
 
 
+def url_of_this_machine() -> str:
+    """Return the address of a game on this machine, as the settings say it."""
+    from contracts.settings import Settings
+
+    return f"http://127.0.0.1:{Settings().port}"
+
+
 class _Question:
     """A request, and what its answers mean; without a connection."""
 

@@ -10,6 +10,7 @@ from gamenight.app import Answer as Answer
 from gamenight.app import App as App
 from gamenight.app import AsyncApp as AsyncApp
 from gamenight.app import key_of_this_machine as key_of_this_machine
+from gamenight.app import url_of_this_machine as url_of_this_machine
 from gamenight.archive import fetch_examples as fetch_examples
 from gamenight.archive import pixels as pixels
 from gamenight.blocking import Player as Player
