@@ -61,7 +61,7 @@ def test_a_player_corrects_sees_it_learned_and_counted_and_is_answered_by_the_re
     forced = command(game, "promote", "xgboost", "1", "--force", "--reason", "the host's word")
     assert forced.returncode == 0, forced.stdout + forced.stderr
     assert (
-        "forced, operator: the host's word; the gate had said: undecided" in command(game, "models", "xgboost", "--json").stdout
+        "forced, house: the host's word; the gate had said: undecided" in command(game, "models", "xgboost", "--json").stdout
     )
 
     expect(watch.page.locator('.job[data-model="xgboost"] [data-state="now"]')).to_have_text("refused")
