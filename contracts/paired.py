@@ -42,6 +42,8 @@ _STAKES: Final[_Floats] = np.log(np.array([1, 1, 1, 2, 4, 8, 8, 4, 2, 1]) / 32)
 _HALVINGS: Final = 16
 _STEPS: Final = 3000
 """Into how many steps all differences together are divided, to add up all ways to sign them; into more if people are many."""
+_SUMMED_UP: Final = 1500
+"""Of more people than this the ways are not added up: the normal distribution says as much, and sooner."""
 _USUAL_SPREAD: Final = 0.02
 """How much the difference of two versions varies from person to person, until people have shown it."""
 _USUAL_DISAGREEMENT: Final = 0.05
@@ -125,6 +127,8 @@ class People:
         whole = np.abs(found).sum()
         if whole == 0:
             return 1.0
+        if len(self) > _SUMMED_UP:
+            return NormalDist().cdf(-float(found.sum() / np.sqrt((found**2).sum())))
         steps = np.rint(found * (max(_STEPS, 20 * len(self)) / whole)).astype(np.int64)
         ways, reach = np.ones(1), 0
         for step in np.abs(steps[steps != 0]).tolist():  # the sum of what is signed so far, from -reach to reach, by two

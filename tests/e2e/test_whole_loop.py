@@ -60,9 +60,7 @@ def test_a_player_corrects_sees_it_learned_and_counted_and_is_answered_by_the_re
     assert (again.returncode, "nothing is new since xgboost 1" in again.stdout) == (2, True), "without training it once more"
     forced = command(game, "promote", "xgboost", "1", "--force", "--reason", "the host's word")
     assert forced.returncode == 0, forced.stdout + forced.stderr
-    assert (
-        "forced, house: the host's word; the gate had said: undecided" in command(game, "models", "xgboost", "--json").stdout
-    )
+    assert "forced, house: the host's word; the gate had said: undecided" in command(game, "models", "xgboost", "--json").stdout
 
     expect(watch.page.locator('.job[data-model="xgboost"] [data-state="now"]')).to_have_text("refused")
     expect(watch.page.locator("#changes")).to_contain_text("now answers")

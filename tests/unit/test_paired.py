@@ -33,12 +33,14 @@ def test_the_chance_is_that_of_all_ways_to_sign_the_differences():
     assert people(0, 0).chance() == NOBODY.chance() == 1.0
 
 
-def test_many_people_are_added_up_too():
+@pytest.mark.parametrize("size", [1500, 1501])
+def test_many_people_are_added_up_too_and_of_very_many_the_normal_distribution_says_as_much(size: int):
     rng = np.random.default_rng(3)
-    many = People(np.full(3000, 30), rng.integers(-2, 3, 3000))
+    many = People(np.full(size, 30), rng.choice([-2, -1, 0, 1, 2], size, p=[0.18, 0.2, 0.2, 0.2, 0.22]))
     sums = many.more / 50
-    z = sums.sum() / np.sqrt((sums**2).sum())
-    assert many.chance() == pytest.approx(1 - NormalDist().cdf(z), abs=0.01)
+    normal = NormalDist().cdf(-sums.sum() / np.sqrt((sums**2).sum()))
+    assert many.chance() == pytest.approx(normal, rel=0.05)
+    assert many.chance(sign=-1) == pytest.approx(1 - normal, rel=0.05)
 
 
 def test_an_interval_has_what_was_seen_and_refutes_nothing_if_people_are_few():
