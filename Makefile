@@ -19,10 +19,17 @@ endif
 # Libraries are compiled at their first import and never again; with this set it would be at every start, 4 s of CPU a process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: play setup mxnet-python test setup-dev setup-notebook lint check compose-test bench lock clean
+.PHONY: play notebook setup mxnet-python test setup-dev setup-notebook lint check compose-test bench lock clean
 
 play: setup  ## set up, then run the game until Ctrl-C
 	@$(BIN)/python -m deploy.cli up
+
+# The settings of the game that runs here: a notebook's own folder is another one.
+NOTEBOOK := GAMENIGHT_HOME="$(abspath $(or $(GAMENIGHT_HOME),.gamenight))" GAMENIGHT_AWS="$(or $(GAMENIGHT_AWS),local)" PATH="$(CURDIR)/$(BIN):$$PATH"
+
+notebook: setup setup-notebook  ## open notebooks/ in JupyterLab, on this machine alone and with a token; the game runs beside it
+	@cd notebooks && $(NOTEBOOK) jupyter lab --ServerApp.ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) \
+	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None --LabApp.extension_manager=readonly
 
 setup: .venv/main.stamp
 	@$(BIN)/python -m deploy.local.install --tools $(TOOLS)
@@ -62,7 +69,7 @@ check: lint setup-notebook  ## the quick loop
 compose-test:  ## build the containers, play, kill each, play on; says so where there is no engine (Error 3)
 	$(PYTHON) -m tests.containers
 
-bench: setup setup-dev  ## measure; see docs/benchmarks.md
+bench: setup setup-dev setup-notebook  ## measure; see docs/benchmarks.md
 	$(BIN)/python -m tests.bench.loop
 	$(BIN)/python -m tests.bench.serving
 	$(BIN)/python -m tests.bench.archive
@@ -82,6 +89,7 @@ bench: setup setup-dev  ## measure; see docs/benchmarks.md
 	$(BIN)/python -m tests.bench.blending
 	$(BIN)/python -m tests.bench.malice
 	$(BIN)/python -m tests.bench.workers
+	$(BIN)/python -m tests.bench.exporting
 
 setup-dev: .venv/dev.stamp $(TOOLS)/awscli.stamp $(TOOLS)/web.stamp
 

@@ -1,11 +1,13 @@
 """One more model is one more folder: on a home that people have played on, with nothing else changed; and so is one fewer.
 
 The folder is tests/images/nearest-mean. It is installed as every image is, trains and serves, is drawn, blended and scored, is
-listed, and is rebuilt from what players said. What was learned before is still there, with it and without it.
+listed, and is rebuilt from what players said. What was learned before is still there, with it and without it. The notebooks run
+on that game: one of them tries the model in its shadow.
 """
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 from contracts.settings import Settings
 from producers.simulation import simulate
 from producers.simulation_options import SimulationOptions
+from tests.notebooks import RunningNotebook
 from tests.product import ROOT, Product, product
 from tests.roster import MODELS, ROSTER
 from tests.serving import Player, eventually, get, playing
@@ -82,7 +85,7 @@ def lessons(said: dict[str, dict[str, Any]]) -> tuple[int, int]:
     return tuple(int(said[model]["version"].split("+")[1]) for model in ("river", "yours"))  # type: ignore[return-value]
 
 
-async def test_a_folder_is_a_model_on_a_home_that_was_there_and_leaves_it_again(home: Path) -> None:
+async def test_a_folder_is_a_model_on_a_home_that_was_there_and_leaves_it_again(home: Path, tmp_path: Path) -> None:
     with product(home) as game:
         game.start()
         assert [one["model"] for one in get(address(game), "/api/models").json()] == list(MODELS)
@@ -100,7 +103,7 @@ async def test_a_folder_is_a_model_on_a_home_that_was_there_and_leaves_it_again(
     assert installed.returncode == 0, installed.stderr
     assert (ROOT / ".tools" / "images" / NEW / "bin" / "python").exists()
 
-    with product(home, images=IMAGES) as game:
+    with product(home, images=IMAGES, archive_every_s=1.0) as game:
         game.start(whole=False)
         trained = command(game, "train", NEW, "--base")
         assert trained.returncode == 0, trained.stdout + trained.stderr
@@ -140,6 +143,7 @@ async def test_a_folder_is_a_model_on_a_home_that_was_there_and_leaves_it_again(
         shelf = {one["model"]: one for one in json.loads(command(game, "models", "--json").stdout)}[NEW]
         assert [version["status"] for version in shelf["versions"]] == ["previous", "champion"]
         assert int(shelf["versions"][1]["lineage"]["feedback"]) > 0
+        the_notebooks_run_on(game, tmp_path)
 
     with product(home) as game:
         game.start()
@@ -149,6 +153,25 @@ async def test_a_folder_is_a_model_on_a_home_that_was_there_and_leaves_it_again(
             last = answers(ada, "d3", MODELS)
         assert lessons(last) >= (river + 30, 1)
         assert not list((home / "state").rglob("*.aside"))
+
+
+def the_notebooks_run_on(game: Product, folder: Path) -> None:
+    """Run all notebooks, each to its end; what they tell is of this game."""
+    observations = RunningNotebook("observations", game, folder / "observations")
+    charts = RunningNotebook("charts", game, folder / "charts")
+    told, drawn = charts.said()
+    assert re.search(r"The \d is guessed right most often, best by \w", told)
+    assert drawn == 7
+    told, drawn = observations.said()
+    assert re.search(r"\d\d labelled drawings of \d players", told)
+    assert "Completed after" in told
+    assert float(re.search(r"our model is right on ([\d.]+)%", told)[1]) > 60  # type: ignore[index]
+    assert drawn == 2
+    told, drawn = RunningNotebook("own_model", game, folder / "own_model").said()
+    assert f"and not {NEW}" in told
+    assert "better than:" in told
+    assert told.endswith("'off'")
+    assert drawn == 3
 
 
 def address(game: Product) -> str:
