@@ -49,7 +49,7 @@ async def test_a_player_draws_sees_the_guesses_and_teaches():
 
 async def test_a_drawing_under_way_when_the_socket_drops_is_sent_again_with_its_id_by_the_same_player():
     game = Game(hang_up_on=frozenset({1, 3}))
-    async with playing(game) as url, AsyncPlayer(url, "Ada") as ada:
+    async with playing(game) as url, AsyncPlayer(url, "Ada", wait_s=4) as ada:  # sooner than what waits is sent again anyway
         drawings = await asyncio.gather(ada.draw(SEVEN), ada.draw(SEVEN))
 
     assert all(drawing.saved for drawing in drawings)
@@ -264,4 +264,7 @@ def test_an_id_of_ones_own_makes_a_drawing_that_is_sent_twice_one():
     assert frames[0] == frames[1]
     assert (frames[0]["width"], frames[0]["strokes"]) == (300.0, [[[300.0, 10.0, 5.0]]])
     assert talk.outbox.due(0.0, 0.0) == [frames[0]]
+    talk.receive({"type": "error", "code": "busy", "message": "wait", "drawing_id": str(named)})
+    assert talk.refusals == {}, "it passes"
+    assert talk.outbox.due(9.0, 6.0) == [frames[0]]
     assert talk.join() == {"type": "join", "name": "Ada", "room": "KQZF", "questions": False, "seat": "seat"}
