@@ -1,0 +1,94 @@
+"""Examples come from the archive as a DataFrame: the newest label of each drawing, also while objects are being merged."""
+
+import io
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from contracts.settings import Settings
+from gamenight.client import GameNightError, GameNightUnreachable, fetch_examples, pixels
+from tests.histories import example, named, seconds, shown
+from trainers.archive import parquet
+from trainers.example_sink import Placed
+
+SETTINGS = Settings(aws_services="local")
+
+
+class NoSuchKey(ClientError):
+    """What boto3 raises where an object is gone."""
+
+
+class Bucket:
+    """As much of boto3's S3 as is asked for; of ``gone`` a listing tells that they are there."""
+
+    exceptions = SimpleNamespace(NoSuchKey=NoSuchKey)
+
+    def __init__(self, objects: dict[str, bytes], gone: dict[str, bytes] | None = None) -> None:
+        self.objects, self.gone, self.listed = objects, gone or {}, 0
+
+    def get_paginator(self, operation: str) -> Any:
+        assert operation == "list_objects_v2"
+        return self
+
+    def paginate(self, **asked: str) -> Iterator[dict[str, Any]]:
+        assert asked == {"Bucket": "gamenight", "Prefix": "examples/"}
+        self.listed += 1
+        names = sorted({*self.objects, *(self.gone if self.listed == 1 else ())})
+        yield from ({"Contents": [{"Key": name}]} for name in names) if names else [{}]
+
+    def get_object(self, **asked: str) -> dict[str, Any]:
+        if asked["Key"] not in self.objects:
+            raise NoSuchKey({"Error": {"Code": "NoSuchKey"}}, "GetObject")
+        return {"Body": io.BytesIO(self.objects[asked["Key"]])}
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """Two objects, whose drawings have several revisions."""
+    early = [example("d2", 3, at=2), example("d1", 1, at=1, guesses=[shown(7)]), example("d3", 5, at=3)]
+    late = [example("d1", 7, revision=5, at=1), example("d2", None, revision=4, at=2), example("d1", 1, at=1)]
+    found = Bucket(
+        {
+            "examples/a.parquet": parquet(0, [Placed(n, one) for n, one in enumerate(early)]),
+            "examples/b.parquet": parquet(1, [Placed(n, one) for n, one in enumerate(late)]),
+            "examples/readme": b"no object of the archive",
+        }
+    )
+    monkeypatch.setattr(boto3, "client", lambda *_, **__: found)
+    return found
+
+
+def test_the_newest_label_of_each_drawing_counts_and_one_that_was_withdrawn_is_left_out(bucket: Bucket):
+    examples = fetch_examples(SETTINGS)
+
+    assert list(zip(examples["drawing_id"], examples["label"], strict=True)) == [(str(named("d1")), 7), (str(named("d3")), 5)]
+    assert pixels(examples).shape == (2, 784)
+    assert set(fetch_examples(SETTINGS, columns=[]).columns) == {"drawing_id", "revision", "label", "drawn_at"}
+    assert list(fetch_examples(SETTINGS, since=seconds(2), until=seconds(4))["label"]) == [5]
+    assert list(fetch_examples(SETTINGS, until=seconds(2))["label"]) == [7]
+
+
+def test_when_an_object_is_merged_meanwhile_all_are_listed_anew(bucket: Bucket):
+    bucket.gone["examples/0.parquet"] = b""
+
+    assert len(fetch_examples(SETTINGS)) == 2
+    assert bucket.listed == 2
+
+
+def test_what_is_not_there_is_told_in_one_line(bucket: Bucket, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(GameNightError, match="no column colour: there is drawing_id"):
+        fetch_examples(SETTINGS, columns=["colour"])
+    bucket.objects.clear()
+    with pytest.raises(GameNightError, match="s3://gamenight/examples/ is empty"):
+        fetch_examples(SETTINGS)
+
+    def away(**_: str) -> None:
+        raise EndpointConnectionError(endpoint_url="http://127.0.0.1:9")
+
+    monkeypatch.setattr(bucket, "paginate", away)
+    with pytest.raises(GameNightUnreachable, match=r"no game at .*127.0.0.1:9"):
+        fetch_examples(SETTINGS)
