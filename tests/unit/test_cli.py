@@ -86,6 +86,18 @@ def test_a_replay_that_cannot_run_has_another_status_than_one_that_finds_a_diffe
     assert (done.returncode, told in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [([], "say where to: --out"), (["--out", "x.csv", "--until", "yesterday"], "'yesterday' is no time: write it as")],
+)
+def test_an_export_that_is_asked_for_wrongly_says_what_would_be_right(
+    gamenight: Gamenight, words: list[str], told: str
+) -> None:
+    done = gamenight("export", *words)
+
+    assert (done.returncode, told in done.stderr, len(done.stderr.splitlines())) == (1, True, 1)
+
+
 def test_a_setting_that_is_wrong_is_named(gamenight: Gamenight) -> None:
     done = gamenight("models", GAMENIGHT_STREAM_WORKERS="many")
 
