@@ -90,7 +90,7 @@ def test_a_replay_that_cannot_run_has_another_status_than_one_that_finds_a_diffe
     ("words", "told"),
     [([], "say where to: --out"), (["--out", "x.csv", "--until", "yesterday"], "'yesterday' is no time: write it as")],
 )
-def test_an_export_that_is_asked_for_wrongly_says_what_would_be_right(
+def test_an_export_that_is_asked_for_wrongly_says_what_is_right(
     gamenight: Gamenight, words: list[str], told: str
 ) -> None:
     done = gamenight("export", *words)
