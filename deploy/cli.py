@@ -257,14 +257,14 @@ def export(
     from streams.online_base import load_base
 
     if not out:
-        raise CommandFailed("say where to: --out guesses.parquet, .csv or .hyper")
+        raise CommandDeclined("say where to: --out guesses.parquet, .csv or .hyper")
     wanted = Wanted(since=since and _time(since), until=until and _time(until), models=model or [])
     bus = open_bus(Settings.load(), TOPICS_READ, deadline_s=5)
     try:
         with errors.status("reading the log") as status:
             done = exported(bus, load_base(), out, wanted, lambda what, n: status.update(f"{n:,} {what}"))
     except ExportRefused as wrong:
-        raise CommandFailed(str(wrong)) from wrong
+        raise CommandDeclined(str(wrong)) from wrong
     finally:
         bus.close()
     if not _printed(done.model_dump(mode="json"), as_json):

@@ -86,6 +86,13 @@ def export(bus: Bus, base: Base, files: Sequence[Path], wanted: Wanted, tell: Te
         ExportRefused: If a file cannot be written, or a model that is wanted has no guess.
         BusError: If the log cannot be read.
     """
+    try:
+        return _export(bus, base, files, wanted, tell)
+    except sqlite3.Error as wrong:  # it is full: SQLite says so in its own way
+        raise ExportRefused(f"what is read does not fit into the folder for temporary files (TMPDIR): {wrong}") from wrong
+
+
+def _export(bus: Bus, base: Base, files: Sequence[Path], wanted: Wanted, tell: Tell) -> Export:
     with ExitStack() as opened:
         writers = [opened.enter_context(written(path, SCHEMA)) for path in files]
         spool = opened.enter_context(closing(_Spool()))

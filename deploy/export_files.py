@@ -8,7 +8,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
@@ -144,12 +144,10 @@ def written(path: Path, schema: "pa.Schema") -> Iterator[RowWriter]:
             writer = make(whole, schema)
             try:
                 yield writer
-            except BaseException:
-                with suppress(Exception):
-                    writer.close() if not isinstance(writer, _Hyper) else None
-                raise
-            writer.close()
-            _keep(whole, path)
+                writer.close()
+                _keep(whole, path)
+            except OSError as wrong:
+                raise ExportRefused(f"{path} is not written: {wrong.strerror or wrong}") from wrong
         finally:
             shutil.rmtree(part, ignore_errors=True)
     finally:

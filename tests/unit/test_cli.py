@@ -90,12 +90,10 @@ def test_a_replay_that_cannot_run_has_another_status_than_one_that_finds_a_diffe
     ("words", "told"),
     [([], "say where to: --out"), (["--out", "x.csv", "--until", "yesterday"], "'yesterday' is no time: write it as")],
 )
-def test_an_export_that_is_asked_for_wrongly_says_what_is_right(
-    gamenight: Gamenight, words: list[str], told: str
-) -> None:
+def test_an_export_that_is_asked_for_wrongly_says_what_is_right(gamenight: Gamenight, words: list[str], told: str) -> None:
     done = gamenight("export", *words)
 
-    assert (done.returncode, told in done.stderr, len(done.stderr.splitlines())) == (1, True, 1)
+    assert (done.returncode, told in done.stderr, len(done.stderr.splitlines())) == (2, True, 1)
 
 
 def test_a_setting_that_is_wrong_is_named(gamenight: Gamenight) -> None:

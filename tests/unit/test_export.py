@@ -185,7 +185,7 @@ def test_what_fails_in_the_middle_leaves_the_older_file_and_nothing_else(tmp_pat
             yield
             raise OSError("no space left on device")
 
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(ExportRefused, match="is not written: no space"):
         list(failing())
 
     assert [(found.name, found.read_text()) for found in tmp_path.iterdir()] == [(path.name, "older")]
