@@ -325,8 +325,9 @@ class TestATrainerAtWork:
         assert len(set(fractions)) > 1, "the job's log tells how far it is"
         assert ROSTER[model].title == published.title
 
-    def test_a_rebuild_that_is_cancelled_stops_its_job_and_changes_nothing(self, little, bus, at_work, log):
+    def test_a_rebuild_that_is_cancelled_stops_its_job_and_changes_nothing(self, little, bus, at_work, log, digits):
         before = at_work.until("the champion", lambda: log.read().model_log.champion("xgboost") if idle(log) else None)
+        bus.publish(labelled(digits, 50_001)).result(30)
         command, waiting = retrain(bus), retrain(bus)
         at_work.until("training", lambda: "training" in log.read().steps(command.command_id))
         for one in (waiting, command):
@@ -364,14 +365,16 @@ def approval(settings: Settings, version: str) -> str:
 
 
 def test_of_two_trainers_one_works_and_when_it_is_killed_in_the_middle_the_other_resumes_its_one_job(
-    little, bus, some_mnist, log
+    little, bus, some_mnist, log, digits
 ):
     longer = little.model_copy(update={"training_rounds": 25})
     sagemaker = boto3.client("sagemaker", **little.aws("sagemaker"))
     with trainer(longer, some_mnist) as killed, trainer(longer, some_mnist) as other:
         killed.until("the base", lambda: log.read().model_log.champion("xgboost"))
+        bus.publish(labelled(digits, 50_002)).result(30)
         first = retrain(bus)
         assert other.until("the end of the rebuild", lambda: log.ended(first.command_id)) == "done"
+        bus.publish(labelled(digits, 50_003)).result(30)
         command = retrain(bus)
 
         def jobs() -> list[Any]:
