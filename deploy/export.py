@@ -146,7 +146,7 @@ class _Spool:
         self._db = sqlite3.connect("", isolation_level=None)
         self._db.executescript(
             "PRAGMA journal_mode = OFF; PRAGMA cache_size = -65536;"  # 64 MiB; the rest is on disk
-            "CREATE TABLE newest (id BLOB PRIMARY KEY, revision INT, at INT, player TEXT, said BLOB) WITHOUT ROWID;"
+            "CREATE TABLE newest (id BLOB PRIMARY KEY, revision INT, at INT, player TEXT, said BLOB);"
             "CREATE TABLE weights (id BLOB PRIMARY KEY, weight REAL, newcomer INT) WITHOUT ROWID;"
             "CREATE TABLE restricted (player TEXT PRIMARY KEY, how TEXT) WITHOUT ROWID;"
         )

@@ -108,6 +108,7 @@ class AsyncPlayer:
             GameNightUnreachable: If the game has gone, and did not come back in time.
         """
         named = drawing_id or uuid4()
+        self.talk.refusals.pop(str(named), None)
         frame = self.talk.draw(named, strokes, size, final, asked)
         drawing = self.talk.drawings[str(named)]
         await self._say(frame, final)
