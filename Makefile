@@ -75,6 +75,7 @@ bench: setup setup-dev setup-notebook  ## measure; see docs/benchmarks.md
 	$(BIN)/python -m tests.bench.archive
 	$(BIN)/python -m tests.bench.price
 	$(BIN)/python -m tests.bench.floor
+	$(BIN)/python -m tests.bench.metrics
 	$(BIN)/python -m tests.bench.peers
 	$(BIN)/python -m tests.bench.learning
 	$(BIN)/python -m tests.bench.experiments

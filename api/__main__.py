@@ -12,6 +12,7 @@ from api.play.messages import MAX_FRAME
 from api.sockets import Protocol
 from contracts.settings import GAME_SECRETS, KAFKA_SECRETS, Settings
 from producers.bus import BusError, open_bus
+from producers.group_lag import group_lag
 from producers.logs import configure
 from producers.topics import TopicsDiffer, check_acknowledged
 
@@ -61,7 +62,7 @@ def main() -> None:
         raise SystemExit(1) from None
     try:
         check_acknowledged(settings)
-        server(create_app(settings, bus), settings).run()
+        server(create_app(settings, bus, lag=partial(group_lag, settings)), settings).run()
     except (BusError, TopicsDiffer) as wrong:
         log.error("not started", why=str(wrong))
         raise SystemExit(1) from None

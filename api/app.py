@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from secrets import SystemRandom
+from socket import gethostname
 
 import structlog
 from fastapi import FastAPI
@@ -27,6 +28,7 @@ from api.folds.endpoint_latency import EndpointLatency
 from api.folds.guess_rates import GuessRates
 from api.folds.honest import HonestAccuracy
 from api.folds.model_board import ModelBoard
+from api.folds.process_board import ProcessBoard
 from api.folds.recent_drawings import RecentDrawings
 from api.folds.teachers import Teachers
 from api.guard import Guard, guest_of, hosts
@@ -36,7 +38,9 @@ from api.metrics import Metrics
 from api.ops.cost_routes import cost_router
 from api.ops.datasets import datasets_router
 from api.ops.door import Door, not_valid
+from api.ops.exported import Exported
 from api.ops.jobs import job_routes
+from api.ops.metrics_route import Lag, metrics_router
 from api.ops.operators import Operators
 from api.ops.routes import router
 from api.pages import WEB, Policy, add_pages
@@ -57,6 +61,7 @@ from contracts.events import now
 from contracts.ports import Bus
 from contracts.rebuilds import RebuildQueue
 from contracts.settings import Settings
+from producers.process_metrics import ProcessMetrics
 from producers.signing import Proofs, Signer, SigningBus
 
 MAX_SOCKETS = 2000
@@ -82,6 +87,7 @@ def create_app(
     web: Path = WEB,
     clock: Callable[[], float] = time.monotonic,
     chance: Callable[[], float] = CHANCE,
+    lag: Lag | None = None,
 ) -> FastAPI:
     """Build the API on a bus. Nothing runs before the app is started; the caller, who opened the bus, closes it.
 
@@ -91,6 +97,7 @@ def create_app(
         web: The folder of the pages.
         clock: Monotonic, in seconds.
         chance: Returns numbers from 0 to 1 that nobody can foresee; they choose what players are asked, and what is picked.
+        lag: Says for `/metrics` how far consumer groups are behind; None: it is not shown.
 
     Raises:
         ValueError: If the settings have no secret to sign seats with.
@@ -113,9 +120,12 @@ def create_app(
     game = Game(bus, recent, Seats(settings.seat_secret), board, metrics, clock, settings.picked_share, chance)
     feed = PlayerFeed(board, recent, game, metrics, clock)
     watchers = Watchers(board, honest, game, recent)
-    relay.subscribe(health, rates, live_only=True)
+    processes = ProcessBoard()
+    itself = ProcessMetrics("api", f"api-{settings.port}-{gethostname()}", settings.home)
+    exported = Exported(board, metrics.traffic, processes, commands, itself.told, now)
+    relay.subscribe(health, rates, metrics.traffic, live_only=True)
     forgetting = Forgetting(game, recent, teachers, commands, audit)
-    relay.subscribe(probes, latency, commands, audit, teachers, drift, honest, rebuilds, feed, forgetting)
+    relay.subscribe(probes, processes, latency, commands, audit, teachers, drift, honest, rebuilds, feed, forgetting)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -145,6 +155,7 @@ def create_app(
     app.include_router(cost_router(settings, board, latency, rates))
     app.include_router(datasets_router(board))
     app.include_router(job_routes(door, rebuilds))
+    app.include_router(metrics_router(metrics, exported, health, honest, drift, lag))
     app.include_router(
         predict_router(Access(settings, clock), predictor, metrics, origins(settings.allowed_origins), roster.names)
     )

@@ -1,13 +1,19 @@
 """Defines the metrics that /metrics shows to Prometheus, in seconds and plain counts."""
 
 from collections.abc import Mapping
+from uuid import UUID
 
+from cachetools import FIFOCache
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from api.folds.estimate import Estimate
+from api.folds.traffic import Traffic
 from api.verdict import Status, Verdict
+from contracts.events import CorrectionReceipt
 
 _LATENCY_S = (0.005, 0.01, 0.02, 0.035, 0.05, 0.08, 0.12, 0.15, 0.25, 0.5, 1.0, 2.5)
+_CORRECTIONS = 10_000
+"""How many corrections are remembered to time their receipts."""
 
 
 class Metrics:
@@ -51,6 +57,17 @@ class Metrics:
         self.drift = Gauge(
             "gamenight_drift_detections", "Drift detected in the last weeks", ["kind", "subject"], registry=registry
         )
+        self.receipt = Histogram(
+            "gamenight_receipt_seconds",
+            "From a correction to what a stage says that it did",
+            ["stage"],
+            registry=registry,
+            buckets=_LATENCY_S,
+        )
+        self.traffic = Traffic()
+        """What came off the bus; `api.ops.exported` shows it."""
+        self._given: FIFOCache[UUID, float] = FIFOCache(_CORRECTIONS)
+        """When the newest corrections were sent."""
         self._guess_of: dict[str, Histogram] = {}
 
     def judged(self, verdict: Verdict) -> None:
@@ -75,9 +92,25 @@ class Metrics:
         for labels, count in counts.items():
             self.drift.labels(*labels).set(count)
 
-    def guessed(self, model: str, seconds: float) -> None:
-        """Count a guess; each model's histogram is cached, since looking it up costs as much as counting."""
+    def guessed(self, model: str, hops: Mapping[str, float]) -> None:
+        """Count a guess that was sent to its player; each model's histogram is cached: looking it up costs as much as counting.
+
+        Args:
+            model: The model.
+            hops: In milliseconds; ``total`` is among them.
+        """
         histogram = self._guess_of.get(model)
         if histogram is None:
             histogram = self._guess_of[model] = self.guess.labels(model)
-        histogram.observe(seconds)
+        histogram.observe(hops["total"] / 1000)
+        self.traffic.took(model, {"bus_out": hops["bus_out"]})
+
+    def corrected(self, correction_id: UUID, at: float) -> None:
+        """Remember when a correction was sent, on a clock in seconds."""
+        self._given[correction_id] = at
+
+    def learned(self, receipt: CorrectionReceipt, at: float) -> None:
+        """Count how long a receipt took, if its correction was sent by this process."""
+        began = self._given.get(receipt.correction_id)
+        if began is not None:
+            self.receipt.labels(receipt.stage).observe(at - began)

@@ -1112,6 +1112,61 @@ class FoldAdvanced(Event):
         return f"fold/{self.fold}/{self.source_partition}"
 
 
+MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,79}$")]
+
+
+class MetricPoint(BaseModel):
+    """A number of a metric family, as Prometheus has it."""
+
+    model_config = Event.model_config
+
+    suffix: Literal["", "_total", "_bucket", "_sum", "_count"]
+    """What is added to the name of the family."""
+    tags: Annotated[dict[MetricName, Name], Field(max_length=8)]
+    """What Prometheus calls labels."""
+    amount: float
+
+
+class MetricFamily(BaseModel):
+    """A metric with all its points."""
+
+    model_config = Event.model_config
+
+    metric: MetricName
+    """The name, without the suffixes of its points."""
+    what: Name
+    """What it measures, for people."""
+    counts: Literal["counter", "gauge", "histogram"]
+    """How to read it: see Prometheus's types of metrics."""
+    points: Annotated[list[MetricPoint], Field(max_length=500)]
+
+
+class ProcessMeasured(Event):
+    """What a process counts of itself, since its start.
+
+    Written by streams.worker and the trainer, every few seconds; read by api, which shows all of them to Prometheus at one
+    address, and misses a process that has said nothing for a while. Twice is harmless: the newest of a process counts.
+    """
+
+    topic: ClassVar[str] = "metrics.v1"
+    key: ClassVar[str] = "process_key"
+    times: ClassVar[tuple[str, ...]] = ("at", "began")
+    replaces: ClassVar[bool] = True
+
+    type: Literal["ProcessMeasured"] = "ProcessMeasured"
+    process: Process
+    instance: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+    """Tells apart the processes of one kind; a process that is started anew in the place of another has its name."""
+    began: Time
+    """When the process started."""
+    families: Annotated[list[MetricFamily], Field(max_length=100)]
+
+    @property
+    def process_key(self) -> str:
+        """The record's key: a later record with this key replaces it."""
+        return f"process/{self.process}/{self.instance}"
+
+
 # --- model versions: the router knows no other source ------------------------------------------------------------------
 
 
@@ -2085,6 +2140,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     ScoresCounted,
     PicksCounted,
     FoldAdvanced,
+    ProcessMeasured,
     ModelPublished,
     ModelPromoted,
     ModelRolledBack,
@@ -2154,6 +2210,7 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     ScoresCounted: ("learning",),
     PicksCounted: ("learning",),
     FoldAdvanced: ("router", "learning"),
+    ProcessMeasured: ("router", "learning", "trainer"),
     ModelPublished: ("trainer",),
     ModelPromoted: ("trainer",),
     ModelRolledBack: ("trainer",),

@@ -38,6 +38,7 @@ from streams.personal_model import PersonalModels
 from streams.router import Router
 from streams.routing import Online, Table
 from streams.scorer import Scorer
+from streams.stage_metrics import EndpointCalls
 from streams.worker import Worker
 
 LINGER_MS: Final = 2
@@ -57,7 +58,7 @@ def router(settings: Settings) -> Worker:
     start = Online(bare.version, base.reader, -1, bare.solved.weights.astype("f4"))
     models = Models(Table(online=dict.fromkeys(ONLINE_MODELS, start)), embedding.reader, base.basis.name)
     personal = PersonalModels(base)
-    batch, runtime = settings.roster().batch, Runtime(settings)
+    batch, runtime = settings.roster().batch, Runtime(settings, EndpointCalls(worker.metrics.registry))
     drawing_router = Router(settings, embedding, models, partial(SageMakerEndpoint, runtime), personal, worker.publish, batch)
     worker.fold(personal, step=20)  # a few ms: drawings are answered on the same loop
     worker.alongside(partial(models.follow, partial(open_bus, settings, ["models.v1", "rejected.v1"])))

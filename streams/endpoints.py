@@ -19,10 +19,12 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, NoCredentialsError
 from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry
 
 from contracts.npy import probabilities_of
 from contracts.ports import EndpointAnswer, EndpointDown, EndpointSilent
 from contracts.settings import Settings
+from streams.stage_metrics import EndpointCalls
 
 NPY: Final = "application/x-npy"
 MOST_BYTES: Final = 1 << 20
@@ -47,18 +49,25 @@ class SageMakerEndpoint:
         """
         body = io.BytesIO()
         np.lib.format.write_array(body, np.ascontiguousarray(rasters), allow_pickle=False)
-        said, answered = await self._runtime.invoke(self._name, body.getvalue(), variant)
-        try:
-            return EndpointAnswer(probabilities_of(said, len(rasters)), answered)
-        except ValueError as wrong:
-            raise EndpointDown(f"{self._name}: an answer {wrong}") from wrong
+        with self._runtime.calls.call(self._name):
+            said, answered = await self._runtime.invoke(self._name, body.getvalue(), variant)
+            try:
+                return EndpointAnswer(probabilities_of(said, len(rasters)), answered)
+            except ValueError as wrong:
+                raise EndpointDown(f"{self._name}: an answer {wrong}") from wrong
 
 
 class Runtime:
     """The connection to the sagemaker-runtime of some settings, for one event loop; nothing connects before the first call."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Take address, region and credentials from the settings, else from botocore's default chain."""
+    def __init__(self, settings: Settings, calls: EndpointCalls | None = None) -> None:
+        """Take address, region and credentials from the settings, else from botocore's default chain.
+
+        Args:
+            settings: Where the service is.
+            calls: Counts the calls; None: they are counted for nobody.
+        """
+        self.calls = calls or EndpointCalls(CollectorRegistry())
         place = settings.aws("sagemaker-runtime")
         key, secret, token = (place[f"aws_{name}"] for name in ("access_key_id", "secret_access_key", "session_token"))
         self._url, self._region = place["endpoint_url"], place["region_name"]

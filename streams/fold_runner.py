@@ -43,7 +43,15 @@ class RecordsPassedOver(RuntimeError):
 class FoldRunner:
     """A running fold."""
 
-    def __init__(self, fold: Fold, folder: Path, send: SendRecord, on_the_log: OnTheLog, step: int = STEP) -> None:
+    def __init__(
+        self,
+        fold: Fold,
+        folder: Path,
+        send: SendRecord,
+        on_the_log: OnTheLog,
+        step: int = STEP,
+        stepped: Callable[[int, float], object] = lambda _, __: None,
+    ) -> None:
         """Prepare; `take_up` opens the ledgers.
 
         Args:
@@ -52,6 +60,7 @@ class FoldRunner:
             send: Publishes events.
             on_the_log: Searches the log for records that did not come.
             step: The most records in one transaction.
+            stepped: Told of each step: its records, and its seconds.
         """
         self.fold = fold
         self.gathered: asyncio.Queue[Delivery | None] = asyncio.Queue(maxsize=QUEUED)
@@ -60,6 +69,7 @@ class FoldRunner:
         self._send = send
         self._on_the_log = on_the_log
         self._step = step
+        self._stepped = stepped
         self._ledgers: dict[int, Ledger] = {}
         self._begun: dict[Partition, int] = {}
         """The offset at which reading began, of each assigned partition."""
@@ -119,6 +129,7 @@ class FoldRunner:
         while True:
             gathered = await take_gathered(self.gathered, self._step)
             async with self._working:
+                began = time.monotonic()
                 by_partition: dict[int, list[Delivery]] = defaultdict(list)
                 for delivery in filter(None, gathered):
                     by_partition[delivery.record.partition].append(delivery)
@@ -134,6 +145,7 @@ class FoldRunner:
                 for _, several in mine:
                     for delivery in several:
                         delivery.ack()
+                self._stepped(sum(len(several) for _, several in mine), time.monotonic() - began)
 
     async def _look_for_gaps(self, ledger: Ledger, records: Sequence[Record]) -> None:
         """Check that the log has no record between the folded ones and those that have come.

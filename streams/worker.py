@@ -21,16 +21,18 @@ from typing import IO, Any, Final
 import structlog
 import uvloop
 
-from contracts.events import TOPICS
+from contracts.events import PROCESSES, TOPICS
 from contracts.ports import Bus, Partition, Tail
 from contracts.settings import Settings
 from producers.bus import open_bus
 from producers.connection import kafka_of, knock
 from producers.pace import Pace
+from producers.process_metrics import TELL_S, ProcessMetrics
 from streams.delivery import QUEUED, STEP, Delivery, Fork, Taker, UnsentRecord, take_gathered
 from streams.fold import Fold
 from streams.fold_runner import FoldRunner
 from streams.progress import least
+from streams.stage_metrics import StageMetrics
 from streams.transport import BrokerGone, Transport
 
 _log = structlog.get_logger()
@@ -66,6 +68,9 @@ class Worker:
         self._kafka = kafka_of(settings)
         self._transport = Transport(settings, self._kafka, role, self._positions, pace, linger_ms)
         self._transport.on_revoked(self._release)
+        self.metrics = ProcessMetrics(role, role, settings.home)
+        """What the process counts of itself."""
+        self._stages = StageMetrics(self.metrics.registry)
         self._folds: list[FoldRunner] = []
         self._forks: dict[tuple[str, ...], Fork] = {}
         self._handing: set[str] = set()
@@ -85,7 +90,8 @@ class Worker:
             raise ValueError(f"{fold.name} reads topics of different numbers of partitions: {', '.join(fold.sources)}")
         self._apart(fold.sources, self._handing | {topic for one in self._forks.keys() - {fold.sources} for topic in one})
         folder = self._settings.home / "state" / fold.name
-        runner = FoldRunner(fold, folder, self._transport.send, self._on_the_log, step)
+        stepped = self._stages.stage(fold.name, lambda: runner.gathered.qsize())
+        runner = FoldRunner(fold, folder, self._send, self._on_the_log, step, stepped)
         self._folds.append(runner)
         if fold.sources not in self._forks:
             self._forks[fold.sources] = Fork()
@@ -110,12 +116,14 @@ class Worker:
         self._apart(sources, {topic for several in self._forks for topic in several} | self._handing)
         self._handing.update(sources)
         gathered: asyncio.Queue[Delivery] = asyncio.Queue(maxsize=QUEUED)
+        stepped = self._stages.stage(self._role, gathered.qsize)
 
         async def run() -> None:
             while True:
                 several = await take_gathered(gathered)
                 began = time.monotonic()
                 await taker.take(several)
+                stepped(len(several), time.monotonic() - began)
                 if pace is not None:
                     await asyncio.sleep(began + pace.wait_s(len(several), began) - time.monotonic())
 
@@ -132,9 +140,22 @@ class Worker:
         Raises:
             KafkaError: If one could not be sent: let it end the process.
         """
-        pending: list[Awaitable[object]] = [await self._transport.send(*record) for record in records]
+        pending: list[Awaitable[object]] = [await self._send(*record) for record in records]
         if pending:
             await asyncio.gather(*pending)
+
+    async def _send(self, topic: str, key: bytes, value: bytes, place: int | None) -> Awaitable[object]:
+        self._stages.sent.of[topic] += 1
+        return await self._transport.send(topic, key, value, place)
+
+    async def _tell(self) -> None:
+        """Tell again and again what the process counts of itself; what cannot be told now is told the next time."""
+        while True:
+            await asyncio.sleep(TELL_S)
+            try:
+                await self.publish([UnsentRecord.of(self.metrics.told())])
+            except Exception as wrong:  # noqa: BLE001 nobody waits for it
+                _log.warning("metrics not told", error=str(wrong) or type(wrong).__name__)
 
     @property
     def mark(self) -> str:
@@ -168,7 +189,9 @@ class Worker:
         except BrokerGone as absent:
             _log.error("no broker", at=self._settings.bootstrap_servers, error=str(absent))
             raise SystemExit(1) from absent
-        working = [asyncio.create_task(work()) for work in self._alongside]
+        self.metrics.instance = member.name
+        telling = [self._tell] if self._role in PROCESSES else []
+        working = [asyncio.create_task(work()) for work in (*self._alongside, *telling)]
         member_ended = asyncio.create_task(self._transport.ended())
         ends = [*working, member_ended, asyncio.create_task(stopping.wait())]
         _log.info("started")

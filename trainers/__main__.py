@@ -47,6 +47,7 @@ from trainers.serving import Serving
 from trainers.signed_since import signed_since
 from trainers.steering import Steering
 from trainers.tables import ensure_tables
+from trainers.trainer_metrics import tell_metrics
 from trainers.work import Stopped, Work
 
 STOP_S = 1.0
@@ -89,8 +90,7 @@ def main() -> int:
 def _told_to_stop() -> socket.socket:
     """Return a socket that can be read once SIGTERM or SIGINT has come.
 
-    A handler in Python would run in the middle of whatever the main thread does: one that sets the event for which that thread
-    waits can meet the event's own lock, and stand there for ever.
+    A handler in Python would run amid whatever the main thread does, and could meet the lock of the very event that it sets.
     """
     told, teller = socket.socketpair()
     teller.setblocking(False)
@@ -161,6 +161,7 @@ class Trainer:
             self._start(f"steer {target or 'all'}", partial(self._steer, steering, target))
         self._start("drift", partial(self._act_on_drift, DriftActions(model_log, promoter)))
         self._start("watch", lambda: self._look(monitor))
+        self._start("metrics", partial(tell_metrics, settings, bus, model_log, self.pause))
 
         # They are imported only now: the game can be played without pyarrow and numpy's friends.
         from trainers.archive import Archive

@@ -3,6 +3,7 @@
 Pure and bounded: the oldest command is forgotten first. Twice is harmless: a command is known by its id, and has one outcome.
 """
 
+from collections import Counter
 from datetime import datetime
 from typing import ClassVar, Final, Literal
 from uuid import UUID
@@ -56,6 +57,13 @@ class CommandStatus:
         for key, end in list(self._ends.items()):
             if player_id in end.message:
                 self._ends[key] = end.model_copy(update={"message": ""})
+
+    def waiting(self) -> Counter[str]:
+        """Return how many commands of each type have no outcome yet, of those that are remembered."""
+        return Counter(command.type for key, command in self._commands.items() if not self._ended(self._ends.get(key)))
+
+    def _ended(self, end: CommandSettled | TrainingAdvanced | ForgettingAdvanced | None) -> bool:
+        return isinstance(end, CommandSettled) or (isinstance(end, TrainingAdvanced) and end.step in TRAINING_ENDS)
 
     def state(self, command_id: UUID) -> CommandState | None:
         """Return the state of a command; None if it is not known."""

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import AwareDatetime, BaseModel
 
 from api.folds.audit_log import MAX_AUDITED, Audited, AuditLog
@@ -137,14 +136,6 @@ def router(
         verdict = await health.check()
         response.status_code = 503 if verdict.status is Status.UNAVAILABLE else 200
         return told(verdict)
-
-    @routes.get("/metrics", tags=["queries"], response_class=Response)
-    async def prometheus() -> Response:
-        """For Prometheus."""
-        metrics.judged(await health.check())
-        metrics.estimated({model: one.whole for model, one in honest.models().items()})
-        metrics.drifted(drift_board.counts)
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     rejected_router(commands, bus, metrics, door.operator, REFUSALS)
     routes.include_router(commands)

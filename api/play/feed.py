@@ -55,8 +55,10 @@ class PlayerFeed:
             text = self._recent.apply(event)
             if text is not None:
                 self._game.deliver(event.player_id, text)
+                if isinstance(event, CorrectionReceipt):
+                    self._metrics.learned(event, self._clock())
                 if isinstance(event, GuessMade) and "total" in event.hops:
-                    self._metrics.guessed(event.model, event.hops["total"] / 1000)
+                    self._metrics.guessed(event.model, event.hops)
 
     def _broadcast(self, changes: Iterable[StateChange]) -> None:
         for change in changes:

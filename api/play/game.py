@@ -21,7 +21,7 @@ from api.play.own_model import FAREWELL
 from api.play.seats import Seats
 from api.play.session import Session
 from api.sockets import INTERNAL_ERROR, Connection
-from contracts.events import DrawingSubmitted, Event, MemoryTold, SeatClaimed, SeatOffered, mark_of, now
+from contracts.events import CorrectionGiven, DrawingSubmitted, Event, MemoryTold, SeatClaimed, SeatOffered, mark_of, now
 from contracts.ports import Bus, Record
 
 TICK_S = 0.5
@@ -183,6 +183,8 @@ class Game:
 
     def _put(self, session: Session, event: Event) -> None:
         began = self._clock()
+        if isinstance(event, CorrectionGiven):
+            self._metrics.corrected(event.correction_id, began)
         loop = self._loop
         assert loop is not None
 

@@ -1,6 +1,5 @@
 """`gamenight doctor` shows what runs, since when, how far each consumer is behind, and how to fix what does not run."""
 
-from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -8,8 +7,6 @@ from pathlib import Path
 from typing import Final, Literal
 
 import psutil
-from kafka.admin import OffsetSpec
-from kafka.errors import KafkaError
 from pydantic import BaseModel
 
 from contracts.settings import Settings
@@ -20,8 +17,7 @@ from deploy.local.sagemaker import containers
 from deploy.local.sagemaker.containers import Images
 from deploy.local.sagemaker.errors import AwsError
 from deploy.local.up import health
-from producers.connection import BusError
-from producers.topics import open_admin
+from producers.group_lag import LagUnknown, group_lag
 
 RECOVERED: Final = timedelta(minutes=10)
 """A process that has run for so long has recovered, however often it died before."""
@@ -151,26 +147,9 @@ def _logs(missing: Iterable[str]) -> str:
 def _lag(settings: Settings) -> tuple[dict[str, dict[str, int]], str]:
     """Return the lag by group and topic, and what is wrong with the broker."""
     try:
-        admin = open_admin(settings, timeout_s=1.0)
-    except (BusError, KafkaError) as error:
-        return {}, str(error)
-    try:
-        lag: dict[str, dict[str, int]] = {}
-        groups = [group["group_id"] for group in admin.list_groups()]
-        committed = admin.list_group_offsets(groups) if groups else {}
-        places = {place for offsets in committed.values() for place in offsets}
-        ends = admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST)) if places else {}
-        for group, offsets in committed.items():
-            behind: defaultdict[str, int] = defaultdict(int)
-            for place, at in offsets.items():
-                if at.offset >= 0 and place in ends:
-                    behind[place.topic] += max(0, ends[place].offset - at.offset)
-            lag[group] = dict(sorted(behind.items()))
-        return lag, ""
-    except KafkaError as error:
-        return {}, f"Kafka does not say how far its readers are ({error})"
-    finally:
-        admin.close()
+        return group_lag(settings), ""
+    except LagUnknown as unknown:
+        return {}, str(unknown)
 
 
 def _unconfined(settings: Settings) -> str:

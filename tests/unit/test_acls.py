@@ -13,7 +13,7 @@ MEANT = {
     r"streams \(router\)|\brouter\b|personal fold": {"router"},
     r"\bjoiner\b|\bscorer\b|\blearner\b": {"learning"},
     r"\bonline model\b|\bevidence fold\b|\bdrift fold\b": {"learning"},
-    r"streams\.fold_runner": {"router", "learning"},
+    r"streams\.fold_runner|streams\.worker": {"router", "learning"},
     r"trainers\.\w+|the trainer\b": {"trainer"},
     r"whoever could not": set(PROCESSES),
 }

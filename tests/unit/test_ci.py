@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-CALLED: Final = ("make", "chromium", "unshare", "curl", "apt-get")
+CALLED: Final = ("make", "chromium", "unshare", "curl", "promtool", "apt-get")
 """What the machine brings, but for Python and the engine."""
 
 

@@ -35,6 +35,8 @@ NEVER_IMPORTED: Final = {
 """By stage and program, what it imports later, and only for what it is not asked there."""
 ENDING: Final = {"secrets", "provision", "gamenight"}
 """Services that do something and end."""
+BESIDE: Final = {"prometheus", "grafana"}
+"""Services that look at the game: they are started by a profile, and it plays without them."""
 KAFKA: Final = SERVICES["kafka"]["environment"]
 SETTINGS: Final = {variable(name, field.validation_alias) for name, field in Settings.model_fields.items()}
 
@@ -46,7 +48,7 @@ def parts() -> dict[str, tuple[str, ...]]:
 
 def test_every_part_of_up_is_a_service_and_the_test_of_the_containers_kills_all_that_last() -> None:
     assert parts().keys() <= SERVICES.keys()
-    assert set(LASTING) == SERVICES.keys() - ENDING
+    assert set(LASTING) == SERVICES.keys() - ENDING - BESIDE
     assert {service["image"] for name, service in SERVICES.items() if "build" in service} == set(OWN)
 
 
@@ -62,7 +64,8 @@ def test_a_service_is_given_settings_that_exist_and_a_module_that_exists(name: s
 def test_services_meet_at_the_addresses_that_they_open() -> None:
     defaults, given = Settings(), OURS["api"]["environment"]
 
-    assert {service["network_mode"] for name, service in SERVICES.items() if name != "pod"} == {"service:pod"}
+    outside = {"pod", "grafana"}
+    assert {service["network_mode"] for name, service in SERVICES.items() if name not in outside} == {"service:pod"}
     assert given["KAFKA_BOOTSTRAP_SERVERS"] in SERVICES["kafka"]["environment"]["KAFKA_LISTENERS"]
     assert given["AWS_ENDPOINT_URL_S3"] == f"http://127.0.0.1:{defaults.s3_port}"
     assert f"-port {given['AWS_ENDPOINT_URL_DYNAMODB'].rsplit(':', 1)[1]} " in SERVICES["dynamodb"]["command"]
@@ -86,7 +89,7 @@ def test_the_broker_in_its_container_is_set_as_the_one_that_up_starts() -> None:
 
 
 def test_every_service_that_lasts_is_looked_after_and_none_can_do_more_than_it_must() -> None:
-    for name in LASTING:
+    for name in (*LASTING, *BESIDE):
         service = SERVICES[name]
         assert service["healthcheck"]["test"], name
         assert service["restart"] == "unless-stopped", name
@@ -235,3 +238,17 @@ def test_the_test_of_the_containers_claims_no_more_than_its_audit_has_compared()
     assert not {"router:", "learning:"} & {volume[: volume.index(":") + 1] for volume in SERVICES["gamenight"]["volumes"]}
     assert "the workers' ledgers were not compared" in audited({"ledgers": None})
     assert "8 ledgers are as the log says" in audited({"ledgers": 8})
+
+
+def test_who_looks_at_the_game_is_started_by_its_profile_reads_what_is_here_and_is_reached_from_this_machine_alone() -> None:
+    prometheus, grafana = SERVICES["prometheus"], SERVICES["grafana"]
+    folders = [volume.split(":")[0] for name in BESIDE for volume in SERVICES[name]["volumes"] if volume.startswith("./")]
+
+    assert {name for name, service in SERVICES.items() if service.get("profiles") == ["metrics"]} == BESIDE
+    assert all((ROOT / folder).is_dir() for folder in folders)
+    assert grafana["ports"] == ["127.0.0.1:${GAMENIGHT_GRAFANA_PORT:-3000}:3000"]
+    assert "ports" not in prometheus
+    source = yaml.safe_load((ROOT / "deploy/grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"][0]
+    [listens] = [option for option in prometheus["command"] if "listen-address" in option]
+    assert source["url"] == f"http://pod:{listens.rpartition(':')[2]}"
+    assert not {volume.split(":")[0] for name in BESIDE for volume in SERVICES[name]["volumes"]} & {"aws", "game", "secrets"}

@@ -16,6 +16,7 @@ from api.folds.drift_board import DriftBoard
 from api.folds.endpoint_latency import EndpointLatency
 from api.folds.honest import HonestAccuracy
 from api.folds.model_board import ModelBoard
+from api.folds.process_board import ProcessBoard
 from api.folds.recent_drawings import RecentDrawings
 from api.health import Health
 from api.metrics import Metrics
@@ -450,7 +451,7 @@ def test_a_watcher_who_speaks_is_told_to_listen(bus):
 
 
 def test_every_event_of_a_topic_that_is_read_has_a_subscriber():
-    folds = (ModelBoard, CommandStatus, AuditLog, RecentDrawings, Health, HonestAccuracy, DriftBoard, Forgetting)
+    folds = (ModelBoard, CommandStatus, AuditLog, RecentDrawings, Health, HonestAccuracy, DriftBoard, ProcessBoard, Forgetting)
     taken = tuple(kind for fold in folds for kind in fold.takes)
     taken += PlayerFeed.beside
     unheard = [event.__name__ for event in EVENTS if event.topic in (*LIVE, *STATE, *SCORES) and not issubclass(event, taken)]

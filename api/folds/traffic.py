@@ -1,0 +1,129 @@
+"""Counts what comes off the bus, for Prometheus (all ways). Pure and bounded; it starts anew with the process.
+
+It takes what comes while the process lives. Twice is harmless but for guesses, receipts and misses, whose counters may be
+larger by what was sent again after a failure: rates do not show it.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from typing import ClassVar, Final, cast
+from uuid import UUID
+
+from cachetools import FIFOCache
+
+from contracts.events import (
+    TRAINING_ENDS,
+    CommandSettled,
+    CorrectionReceipt,
+    Event,
+    GuessMade,
+    GuessMissed,
+    ModelPublished,
+    PreviewGuessed,
+    TrainingAdvanced,
+)
+
+BOUNDS_MS: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 35.0, 50.0, 80.0, 150.0, 250.0, 500.0, 1000.0, 2500.0)
+"""The upper bounds of the buckets of hops."""
+HOPS: Final = ("bus_in", "read", "wait", "model", "bus_out", "total")
+"""The hops that are counted: no other name makes a series of its own."""
+_REMEMBERED: Final = 1000
+_GUESSES: Final = (GuessMade, PreviewGuessed)
+
+
+class Buckets:
+    """A histogram of milliseconds, as cheap as it can be: a drawing has some thirty hops."""
+
+    __slots__ = ("counts", "sum_ms")
+
+    def __init__(self) -> None:
+        """Begin at nothing."""
+        self.counts = [0] * (len(BOUNDS_MS) + 1)
+        self.sum_ms = 0.0
+
+    def add(self, ms: float) -> None:
+        """Add one."""
+        self.counts[bisect_left(BOUNDS_MS, ms)] += 1
+        self.sum_ms += ms
+
+
+class Traffic:
+    """What came."""
+
+    takes: ClassVar[tuple[type[Event], ...]] = (
+        GuessMade,
+        GuessMissed,
+        CorrectionReceipt,
+        TrainingAdvanced,
+        ModelPublished,
+        CommandSettled,
+    )
+
+    def __init__(self) -> None:
+        """Begin at nothing."""
+        self.guesses: Counter[tuple[str, str]] = Counter()
+        """By model, and by whether the drawing is ``finished``, a ``preview``, or the guess a ``shadow``."""
+        self.misses: Counter[tuple[str, str]] = Counter()
+        """By model and cause: it rests, or was late."""
+        self.receipts: Counter[tuple[str, str]] = Counter()
+        """By stage and outcome."""
+        self.trainings: Counter[tuple[str, str]] = Counter()
+        """By model and outcome."""
+        self.verdicts: Counter[tuple[str, str]] = Counter()
+        """Of the gate, by model."""
+        self.spent: Counter[str] = Counter()
+        """On trainings in millionths of a dollar, by model."""
+        self.commands: Counter[str] = Counter()
+        """Commands that were settled, by outcome."""
+        self.hops: dict[tuple[str, str], Buckets] = {}
+        """Of guesses on finished drawings, by hop and model."""
+        self._ended: FIFOCache[object, None] = FIFOCache(_REMEMBERED)
+
+    def apply(self, event: Event) -> None:
+        """Apply an event; guesses are many, and are found by their type: a pattern of a class takes microseconds."""
+        if type(event) in _GUESSES:
+            self._guessed(cast(GuessMade, event))
+            return
+        match event:
+            case GuessMissed():
+                self.misses[event.model, "resting" if event.resting else "late"] += 1
+            case CorrectionReceipt():
+                self.receipts[event.stage, event.outcome.value] += 1
+            case TrainingAdvanced() if event.step in TRAINING_ENDS and self._first(event.command_id):
+                self.trainings[event.model, event.step] += 1
+            case ModelPublished() if "training_job" in event.lineage and self._first(event.slot):
+                self.verdicts[event.model, "passed" if event.approved else "refused"] += 1
+                self.spent[event.model] += round(event.metrics.get("training_cost_usd", 0.0) * 1e6)
+            case CommandSettled() if self._first(event.command_id):
+                self.commands[event.outcome] += 1
+            case _:
+                pass
+
+    def _guessed(self, guess: GuessMade) -> None:
+        model = guess.model
+        if guess.role == "shadow":
+            self.guesses[model, "shadow"] += 1
+            return
+        if not guess.final:
+            self.guesses[model, "preview"] += 1
+            return
+        self.guesses[model, "finished"] += 1
+        self.took(model, guess.hops)
+
+    def took(self, model: str, hops: "dict[str, float]") -> None:
+        """Count how long the hops of a guess took, in milliseconds."""
+        for hop, ms in hops.items():
+            key = hop, model
+            buckets = self.hops.get(key)
+            if buckets is None:
+                if hop not in HOPS:
+                    continue
+                buckets = self.hops[key] = Buckets()
+            buckets.add(ms)
+
+    def _first(self, what: UUID | str) -> bool:
+        """Say whether something is heard for the first time."""
+        if what in self._ended:
+            return False
+        self._ended[what] = None
+        return True
