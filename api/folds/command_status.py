@@ -24,7 +24,7 @@ class CommandState(BaseModel):
     target: str
     by: str
     at: datetime
-    outcome: Literal["pending", "done", "refused", "failed"] = "pending"
+    outcome: Literal["pending", "done", "refused", "failed", "cancelled"] = "pending"
     message: str = ""
     step: str | None = None
     """The current step of a rebuild, or of forgetting a player."""

@@ -412,3 +412,6 @@ def test_rebuilds_are_shown_in_their_order_and_one_is_cancelled_by_its_id(bus):
         accepted = order(address, "cancel", {"training_id": str(first.command_id), "reason": "not now"})
         assert accepted.status_code == 202
         eventually(lambda: get(address, "/api/jobs").json()[0]["cancelling"])
+        bus.publish(advanced.model_copy(update={"step": "cancelled", "message": "cancelled by ada"})).result()
+        eventually(lambda: became(address, str(first.command_id)).json()["outcome"] == "cancelled")
+        assert [one["state"] for one in get(address, "/api/jobs").json()] == ["queued", "cancelled"]
