@@ -73,6 +73,7 @@ class Hostile(NamedTuple):
         return json.dumps(_golden(self.kind) | fields | self.fields).encode()
 
 
+_BARE: Final = frozenset({"trainers"})
 _LATE: Final = "2199-12-31T23:59:59Z"
 _MOST: Final = (1 << 53) - 1
 _HUGE: Final = base64.urlsafe_b64encode(np.full(64, 1e38, "<f4").tobytes()).decode()
@@ -186,9 +187,9 @@ HOSTILE: Final[dict[str, Hostile]] = {
     "a rebuild that nobody asked for": Hostile(
         "models.v1", "TrainingAdvanced", {"command_id": str(uuid4()), "step": "x" * 10_000, "log": ["x" * 100_000], "at": _LATE}
     ),
-    "the end of no command": Hostile("commands.v1", "CommandSettled", {"command_id": str(uuid4()), "at": _LATE}),
-    "a version that is none": Hostile("commands.v1", "PromoteModel", {"command_id": str(uuid4()), "version": "999999"}),
-    "a rebuild of nobody": Hostile("commands.v1", "RetrainModel", {"command_id": str(uuid4()), "target": "nobody"}),
+    "the end of no command": Hostile("commands.v1", "CommandSettled", {"command_id": str(uuid4()), "at": _LATE}, _BARE),
+    "a version that is none": Hostile("commands.v1", "PromoteModel", {"command_id": str(uuid4()), "version": "999999"}, _BARE),
+    "a rebuild of nobody": Hostile("commands.v1", "RetrainModel", {"command_id": str(uuid4()), "target": "nobody"}, _BARE),
     "a rejection of nothing": Hostile(
         "rejected.v1",
         "MessageRejected",

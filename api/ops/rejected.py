@@ -21,7 +21,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.metrics import Metrics
-from contracts.events import Event, MessageRejected, MessageRepaired, MessageReplayed, UnknownEvent, decode
+from contracts.events import Event, MessageRejected, MessageRepaired, MessageReplayed, SignedEvent, UnknownEvent, decode
 from contracts.ports import Bus, Record
 from contracts.records import read
 
@@ -61,8 +61,9 @@ class Case:
         """Return the event of the message as it is now, repaired or not.
 
         Raises:
-            RepairRefused: If the message cannot be read as an event, or was not kept whole.
+            RepairRefused: If the message cannot be read as an event, or was not kept whole, or is a command.
         """
+        self._is_no_command()
         if self.repaired is None and not self.whole:
             raise RepairRefused(f"{_cut(self.rejected)}: give the whole message with --value")
         value = self.rejected.value if self.repaired is None else self.repaired
@@ -70,6 +71,11 @@ class Case:
             return decode(self.rejected.source, None if self.rejected.null and self.repaired is None else value)
         except UnknownEvent as wrong:
             raise RepairRefused(f"{_line(wrong)}; repair it first") from wrong
+
+    def _is_no_command(self) -> None:
+        """Refuse commands: with the API's signature, whatever a stranger has written would lead."""
+        if self.rejected.source == SignedEvent.topic:
+            raise RepairRefused("a command is neither repaired nor replayed: give it anew, it may be a stranger's")
 
     def mended(self, value: str | None, fields: Mapping[str, Any]) -> bytes:
         """Return the repaired message.
@@ -79,8 +85,9 @@ class Case:
             fields: Values for the top-level fields of the same name.
 
         Raises:
-            RepairRefused: If the result is no event of its topic, or the message was not kept whole.
+            RepairRefused: If the result is no event of its topic, or the message was not kept whole, or is a command.
         """
+        self._is_no_command()
         whole = value.encode() if value is not None else self.repaired
         if whole is None:
             if not self.whole:

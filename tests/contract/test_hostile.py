@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,14 @@ from contracts.events import (
     LessonTaught,
     MessageRejected,
     ScoresCounted,
+    SignedEvent,
     SnapshotTaken,
     decode,
 )
 from contracts.ports import Record
 from contracts.records import read
 from producers.memory_bus import MemoryBus, MemoryLog
+from producers.signing import Proofs
 from streams.delivery import UnsentRecord
 from streams.drift import Drift
 from streams.evidence import Evidence
@@ -199,6 +202,9 @@ def test_a_valid_event_that_means_harm_stands_before_no_honest_one(what: str):
         board.apply(event)
     except Implausible:
         rejecting.add("api")
+    record = Record(bad.topic, 0, 0, b"bad", value, NOW_MS)
+    if isinstance(event, SignedEvent) and Proofs(None, datetime.fromtimestamp(0, UTC)).against(record, event):
+        rejecting.add("trainers")
     model_log.apply(event)
     commands.apply(event)
     assert rejecting == bad.rejected_by

@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from contracts.events import CorrectionGiven, MessageRejected, MessageReplayed, decode
+from contracts.events import CorrectionGiven, MessageRejected, MessageReplayed, PromoteModel, decode
 from contracts.ports import Bus, Record
 from contracts.records import read, rejection
 from deploy.cli import main
@@ -160,6 +160,19 @@ def test_an_event_that_a_stage_failed_at_is_replayed_as_it_was(bus: Bus, gamenig
     assert gamenight("replay", str(told.rejection_id))[0] == 0
 
     assert on(bus, "drawings.v1") == [event]
+
+
+def test_a_command_of_a_stranger_is_not_signed_by_way_of_a_replay(bus: Bus, gamenight: Command):
+    """Replayed by the API, it would have the API's signature."""
+    forged = PromoteModel(command_id=uuid4(), target="xgboost", version="3", by="ada")
+    record = Record("commands.v1", 0, 7, b"xgboost", forged.record_value(), 0)
+    told = rejection(record, "trainers", ValueError("it is not signed"))
+    bus.publish(told).result()
+
+    for asked in (["replay"], ["repair", "--set", "version=4"]):
+        status, _, complaint = gamenight(asked[0], str(told.rejection_id), *asked[1:])
+        assert (status, "a command is neither repaired nor replayed: give it anew" in complaint) == (2, True)
+    assert not any(isinstance(event, PromoteModel) for event in on(bus, "commands.v1"))
 
 
 @pytest.mark.parametrize("path", ["", f"/{uuid4()}", f"/{uuid4()}/repair", f"/{uuid4()}/replay"])
