@@ -123,6 +123,9 @@ def test_the_audit_tells_each_command_with_its_outcome_and_what_the_door_refused
     assert "no model with versions 'gpt'" in promote["message"]
     assert (rollback["outcome"], rollback["message"], rollback["via"]) == ("done", "base1 answers again", "cli")
 
+    with serving(bus, home=tmp_path, command_keys=KEYS) as restarted:
+        assert asking(restarted, "token", "audit").json() == [thaw, promote, rollback], "nor after a restart a stranger's"
+
     def found(query: str) -> list[str]:
         return [one["command"] for one in asking(house, ada, f"audit?{query}").json()]
 
