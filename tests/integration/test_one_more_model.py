@@ -157,17 +157,20 @@ async def test_a_folder_is_a_model_on_a_home_that_was_there_and_leaves_it_again(
 
 def the_notebooks_run_on(game: Product, folder: Path) -> None:
     """Run all notebooks, each to its end; what they tell is of this game."""
-    observations = RunningNotebook("observations", game, folder / "observations")
-    charts = RunningNotebook("charts", game, folder / "charts")
-    told, drawn = charts.said()
-    assert re.search(r"The \d is guessed right most often, best by \w", told)
-    assert drawn == 7
-    told, drawn = observations.said()
+    with (
+        RunningNotebook("observations", game, folder / "observations") as observations,
+        RunningNotebook("charts", game, folder / "charts") as charts,
+    ):
+        told, drawn = charts.said()
+        assert re.search(r"The \d is guessed right most often, best by \w", told)
+        assert drawn == 7
+        told, drawn = observations.said()
     assert re.search(r"\d\d labelled drawings of \d players", told)
     assert "Completed after" in told
     assert float(re.search(r"our model is right on ([\d.]+)%", told)[1]) > 60  # type: ignore[index]
     assert drawn == 2
-    told, drawn = RunningNotebook("own_model", game, folder / "own_model").said()
+    with RunningNotebook("own_model", game, folder / "own_model") as own_model:
+        told, drawn = own_model.said()
     assert f"and not {NEW}" in told
     assert "better than:" in told
     assert told.endswith("'off'")
