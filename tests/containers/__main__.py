@@ -187,10 +187,16 @@ def guarded() -> None:
 
 def dealt() -> None:
     """Check that each container has the secrets that it needs, and no others."""
-    aws, game = {"aws_access_key_id", "aws_secret_access_key"}, {"api_keys", "operator_token", "seat_secret"}
-    wanted: dict[str, set[str]] = {"pod": set(), "api": game, "learning": set()}
+    aws = {"aws_access_key_id", "aws_secret_access_key"}
+    wanted: dict[str, set[str]] = {
+        "pod": set(),
+        "api": {"api_keys", "operator_token", "seat_secret", "api_signing_key", "command_keys"},
+        "learning": set(),
+        "router": aws | {"router_signing_key"},
+        "trainer": aws | {"trainer_signing_key", "command_keys"},
+    }
     for service in ("pod", "s3", "sagemaker", "api", "router", "learning", "trainer"):
-        found = set(docker("exec", container(service)["Id"], "ls", "/data/secrets").split()) - {"keys"}
+        found = set(docker("exec", container(service)["Id"], "ls", "/data/secrets").split()) - {"keys", "operators"}
         if found != wanted.get(service, aws):
             raise Failed(f"{service} has the secrets {sorted(found)}")
     said("each has its own secrets")

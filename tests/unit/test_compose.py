@@ -137,6 +137,14 @@ def test_the_secrets_are_dealt_to_those_who_need_them_and_again_the_same(tmp_pat
     assert (tmp_path / "game" / "seat_secret").stat().st_mode & 0o777 == 0o600
 
 
+def test_the_folders_that_secrets_are_dealt_into_belong_to_who_deals_them_and_are_all_mounted() -> None:
+    """A volume that is mounted where no folder is belongs to root, and the user of the containers cannot write there."""
+    mounted = {volume.split(":")[1] for volume in SERVICES["secrets"]["volumes"]} - {"/data/secrets"}
+
+    assert mounted == {f"/deal/{kind}" for kind in SECRETS_OF}
+    assert mounted <= set(re.findall(r"/deal/[\w-]+", DOCKERFILE))
+
+
 def copied(stage: str) -> set[Path]:
     """The files of the repository that lie in a stage, as they lie here."""
     if stage not in STAGES:
