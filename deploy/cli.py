@@ -976,12 +976,13 @@ def _verified(given: str, as_json: bool) -> int:
     from producers import bus
 
     try:
+        from deploy.datasets import at_home
         from deploy.forgotten import certificate_of, verify
         from producers.certificate import BadCertificate
     except ImportError as missing:
         raise CommandFailed(f"here is no {missing.name}: verify in the trainer's container, or from a checkout") from missing
 
-    settings = Settings.load()
+    settings = at_home(Settings.load())
     log = bus.open_bus(settings)
     try:
         proofs = list(verify(certificate_of(settings, given), settings, log))

@@ -42,7 +42,7 @@ def show_all(listed: list[dict[str, Any]], console: Console) -> None:
 
 def show_one(one: dict[str, Any], console: Console) -> None:
     """Print all that a manifest says, but for the players' names."""
-    table = Table(box=None, show_header=False)
+    table = Table("", Column("", overflow="fold"), box=None, show_header=False)
     counts, drawn = one["labels"], sum(one["labels"])
     mix = "  ".join(f"{digit}: {n:,} ({n / drawn:.0%})" for digit, n in enumerate(counts)) if drawn else "none"
     base = one["base_digest"]
@@ -83,5 +83,10 @@ def verified(settings: Settings, digest: str) -> list[dict[str, Any]]:
     from producers.blobs import S3Blobs
     from trainers.dataset_store import verify
 
-    found = verify(S3Blobs(settings), digest)
+    found = verify(S3Blobs(at_home(settings)), digest)
     return [{"what": one.what, "holds": one.holds, "told": one.told} for one in found]
+
+
+def at_home(settings: Settings) -> Settings:
+    """Return the settings with the services of this machine, unless they name others: as `gamenight up` takes them."""
+    return settings if settings.aws_services else Settings.load(aws_services="local")

@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+SHOWN = 120
+"""How much of a message is shown, in characters; --json has all of it."""
 COLOURS = {"done": "green", "refused": "yellow", "failed": "red", "cancelled": "yellow", "running": "cyan", "queued": "default"}
 
 
