@@ -39,6 +39,7 @@ const page = {
   howNote: the("how-note", HTMLElement),
   latency: the("latency", HTMLElement),
   online: the("online", HTMLElement),
+  queue: the("queue", HTMLElement),
   tiles: the("tiles", HTMLElement),
   timeNote: the("time-note", HTMLElement),
   training: the("training", HTMLElement),
@@ -52,6 +53,7 @@ const chart = new Chart(the("chart", HTMLElement));
 /** @type {Map<string, Score>} */ const scores = new Map();
 /** @type {Map<string, Honest>} */ const estimates = new Map();
 /** @type {Map<string, Job>} */ const jobs = new Map();
+/** @type {import("./queue.js").QueuedJob[]} */ let queue = [];
 /** @type {string | null} */ let chosen = null;
 /** @type {import("./tables.js").How} */ let how = "labels";
 let frame = 0;
@@ -133,6 +135,10 @@ function trained(model, training, log) {
 }
 
 function showTraining() {
+  page.queue.hidden = queue.length === 0;
+  page.queue.replaceChildren(
+    ...queue.map((job) => h("li", { class: "dot", ...colour(job.model) }, h("b", {}, short(models.get(job.model), job.model)), ` waits, ${triggerText(job)}`)),
+  );
   if (jobs.size === 0) page.training.replaceChildren(h("p", { class: "quiet small" }, "Nothing is being rebuilt. An operator starts it with: gamenight retrain MODEL"));
   else if (page.training.childElementCount !== jobs.size || page.training.querySelector("p.quiet:only-child")) {
     page.training.replaceChildren(...[...jobs.values()].map(({ element }) => element));
@@ -194,8 +200,7 @@ poll("/api/drift", the("drift-state", HTMLElement), (/** @type {import("./drift.
   page.drift.replaceChildren(...driftLines(state));
 }, { listens: false });
 poll("/api/jobs?limit=50", the("queue-state", HTMLElement), (/** @type {import("./queue.js").QueuedJob[]} */ answer) => {
-  const queue = the("queue", HTMLElement);
-  queue.hidden = waiting(answer).length === 0;
-  queue.replaceChildren(...waiting(answer).map((job) => h("li", colour(job.model), h("b", {}, short(models.get(job.model), job.model)), ` waits, ${triggerText(job)}`)));
+  queue = waiting(answer);
+  showTraining();
 }, { listens: false });
 watchHealth();

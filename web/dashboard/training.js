@@ -30,10 +30,11 @@ export class Job {
   /** @param {string} title @param {Training} training @param {string[]} log New lines. */
   show(title, { version, step, fraction, message }, log) {
     if (version !== this.#version) this.#lines = [];
-    say(this.#name, `${title} ${version}`);
+    const named = version === "none" ? title : `${title} ${version}`; // it was cancelled before it was begun
+    say(this.#name, named);
     say(this.#message, message);
     this.#progress.value = fraction;
-    this.#progress.setAttribute("aria-label", `${title} ${version}: ${step}`);
+    this.#progress.setAttribute("aria-label", `${named}: ${step}`);
     this.element.dataset.step = step;
     if (step !== this.#step || version !== this.#version) {
       const now = STEPS.indexOf(step);
