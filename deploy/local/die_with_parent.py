@@ -6,6 +6,9 @@ outlives it. Where the kernel cannot do this (not Linux), the command runs witho
 
 ``die_with_parent.py PARENT_PID NICE --confine BARS COMMAND...`` confines the command first, by the function of
 `deploy.local.confine` with that name, ``--restrict`` by the other one; BARS is JSON.
+
+``die_with_parent.py PARENT_PID NICE --environment ...`` reads the command's variables from its stdin, as JSON, and gives them
+to the command alone, with an empty stdin: some variables, as LD_PRELOAD, have code run, which must be confined before.
 """
 
 import ctypes
@@ -24,6 +27,17 @@ if __name__ == "__main__":
                 group.write(str(nice))
         except OSError:
             pass
+    environment = None
+    if command[0] == "--environment":
+        import json
+
+        try:
+            environment, command = json.load(sys.stdin), command[1:]
+        except ValueError:  # the parent died before it had written them all
+            sys.exit(1)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
     if command[0] in ("--confine", "--restrict"):
         import json
 
@@ -41,6 +55,8 @@ if __name__ == "__main__":
     if os.getppid() != parent:  # the parent died before we asked
         sys.exit(1)
     try:
-        os.execvp(command[0], command)  # noqa: S606
+        os.execvpe(command[0], command, os.environ if environment is None else environment)  # noqa: S606
     except OSError as error:
         sys.exit(f"{command[0]}: {error.strerror}")
+    except ValueError as error:  # a variable that no process can have
+        sys.exit(f"{command[0]}: {error}")

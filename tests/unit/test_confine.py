@@ -198,6 +198,41 @@ async def test_where_there_are_no_namespaces_a_job_that_spies_finds_closed_doors
     assert (home / "secrets" / "operator_token").read_text() == SECRET
 
 
+@pytest.mark.parametrize("way", ["confine", "restrict"])
+async def test_no_variable_of_a_job_works_before_the_job_is_confined(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = provisioned(tmp_path / "home", tmp_path / "user", monkeypatch)
+    monkeypatch.setattr(containers, "confinement", lambda *_: (way, ""))
+    loader = {"LD_DEBUG": "files", "LD_DEBUG_OUTPUT": str(home / "secrets" / "planted")}  # as LD_PRELOAD, the loader obeys it
+    given = loader | {"PATH": str(home), "A_LONG_ONE": "\u20ac" * 30_000, containers.MARK: "none of ours"}
+    image = Image("any:1", home, Path(sys.executable))
+    told: list[str] = []
+    job = "import json, os, sys; print(json.dumps([dict(os.environ), sys.stdin.read()]))"
+    command = [sys.executable, "-I", "-S", "-c", job]
+
+    process = await containers.start(
+        command, image, home / "sagemaker" / "jobs" / "mine", given, told.append, home=home / "sagemaker"
+    )
+
+    assert await asyncio.wait_for(process.wait(), 30) == 0, told
+    assert [file.name for file in (home / "secrets").iterdir()] == ["operator_token"]
+    [seen, read] = json.loads(next(line for line in told if line.startswith("[")))
+    assert seen | given | {containers.MARK: str(home / "sagemaker")} == seen
+    assert read == ""
+
+
+async def test_a_variable_that_no_process_can_have_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "confinement", lambda *_: ("", "neither"))
+    told: list[str] = []
+
+    image = Image("any:1", tmp_path, Path(sys.executable))
+    process = await containers.start(["true"], image, tmp_path, {"A": "a\0b"}, told.append, home=tmp_path)
+
+    assert await asyncio.wait_for(process.wait(), 30) == 1
+    assert told == ["true: embedded null byte"]
+
+
 async def test_where_there_is_neither_nothing_runs_if_the_settings_say_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(containers, "confinement", lambda *_: ("", "the kernel is of 2019"))
     mine = home / "sagemaker" / "jobs" / "mine"

@@ -228,7 +228,7 @@ async def start(
         command: The command to run.
         image: The image whose Python is first on the PATH.
         folder: The folder that the process sees as /opt/ml.
-        environment: Variables besides the few that every process gets.
+        environment: Variables besides the few that every process gets; it has them when it is confined, not before.
         say: Called with each line that the process prints.
         home: The folder of this service, by which `reap` knows the process.
         nice: The niceness of the process: training must not slow the game.
@@ -245,8 +245,8 @@ async def start(
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
-        MARK: str(home.absolute()),
     }
+    mark = {MARK: str(home.absolute())}
     bare = replace(image, packages=None, also=())  # how a process can be confined does not depend on them
     way, why = await asyncio.to_thread(confinement, bare, home.absolute())
     if not way and not image.unconfined:
@@ -258,14 +258,18 @@ async def start(
         base |= dict.fromkeys(("HOME", "TMPDIR"), f"{ML if way == 'confine' else folder}/scratch")
     shut_in = (f"--{way}", json.dumps(asdict(bars(folder, image, home)))) if way else ()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid()), str(nice), *shut_in, *command),
-        stdin=asyncio.subprocess.DEVNULL,
+        *(sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid()), str(nice), "--environment"),
+        *(*shut_in, *command),
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         cwd=folder,
-        env=base | dict(environment),
+        env=mark,  # nothing of the user's: what confines the process is not confined yet
         start_new_session=True,
     )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(base | dict(environment) | mark).encode())
+    process.stdin.close()
     return ContainerProcess(process, say)
 
 
