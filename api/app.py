@@ -35,6 +35,7 @@ from api.guard import Guard, guest_of, hosts
 from api.health import Health
 from api.limits import Guest, Limits
 from api.metrics import Metrics
+from api.ops.card_routes import card_router
 from api.ops.cost_routes import cost_router
 from api.ops.datasets import datasets_router
 from api.ops.door import Door, not_valid
@@ -152,6 +153,7 @@ def create_app(
     app = FastAPI(title="Game Night", version=version("gamenight"), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_exception_handler(RequestValidationError, not_valid)
     app.include_router(router(door, bus, board, latency, commands, audit, teachers, drift, honest, health, metrics))
+    app.include_router(card_router(board, audit))
     app.include_router(cost_router(settings, board, latency, rates))
     app.include_router(datasets_router(board))
     app.include_router(job_routes(door, rebuilds))

@@ -405,6 +405,22 @@ def endpoints(name: Named = None, as_json: Json = False) -> None:
 
 
 @app.command()
+def card(
+    model: Annotated[str, typer.Argument(help="A batch model, such as xgboost.")],
+    version: Annotated[str, typer.Argument(help="One of its versions, such as 3.")],
+    as_json: Json = False,
+) -> None:
+    """Print the model card of a version, as Markdown: data, people, slices, limits, cost, lineage, and who approved it."""
+    from urllib.parse import quote
+
+    path = f"/api/models/{quote(model, safe='')}/{quote(version, safe='')}/card"
+    if as_json:
+        _printed(_asked("GET", path).json(), True)
+    else:
+        print(_asked("GET", f"{path}.md").text, end="")
+
+
+@app.command()
 def costs(
     guesses_per_hour: Annotated[
         float | None, typer.Option(min=0, max=1e9, help="Reckon with so many instead of those of the last hour.")

@@ -214,17 +214,17 @@ def _ways(
 
 
 def _training(version: ModelPublished, endpoint: EndpointCost | None) -> TrainingCost:
-    numbers, lineage = version.metrics, version.lineage
+    numbers, lineage, beside = version.metrics, version.lineage, version.beside
     spent = numbers.get("training_cost_usd")
     cost = None if spent is None else Decimal(str(spent))
-    got = economics.bought(
-        cost,
-        numbers.get("champion_held_back_accuracy"),
-        numbers.get("held_back_accuracy"),
-        version.approved,
-        endpoint.finished_per_hour if endpoint else None,
-        endpoint.per_correct if endpoint else None,
-    )
+    before, after = numbers.get("champion_held_back_accuracy"), numbers.get("held_back_accuracy")
+    if beside is not None:  # each person weighed, as the gate does
+        before, after = 0.0, beside.difference
+    rate, right_costs = (endpoint.finished_per_hour, endpoint.per_correct) if endpoint else (None, None)
+    got = economics.bought(cost, before, after, version.approved, rate, right_costs)
+    warning = got.warning
+    if not warning and beside is not None and beside.low <= 0:
+        warning = f"it may be chance: {beside.low * 100:+.2f} to {beside.high * 100:+.2f} points"
     kind, count = lineage.get("instance_type", ""), int(numbers.get("training_instances", 1))
     return TrainingCost(
         model=version.model,
@@ -236,7 +236,7 @@ def _training(version: ModelPublished, endpoint: EndpointCost | None) -> Trainin
         points=_rounded(got.points),
         points_per_cent=_rounded(got.per_cent),
         further_right_each=_rounded(got.each, _BILLIONTH),
-        warning=got.warning,
+        warning=warning,
     )
 
 

@@ -75,6 +75,7 @@ export function provenance(model, { version, arn, digest, artifact, gate, beside
   return h(
     "dl",
     { class: "provenance small" },
+    ...fact("Card", lineage.training_job !== undefined && h("a", { href: `/api/models/${encodeURIComponent(model)}/${encodeURIComponent(version)}/card.md` }, "Model card")),
     ...fact("Failed", failed),
     ...fact("Gate", gate),
     ...fact("Compared", pairs(compared(beside))),
@@ -92,7 +93,7 @@ function pairs(entries) {
   return entries.length && h("ul", { class: "pairs" }, ...entries.map(([key, value]) => h("li", {}, h("span", { class: "quiet" }, `${key} `), h("span", {}, value))));
 }
 
-/** @param {string} term @param {Node | string | 0} told Nothing where there is nothing to tell. */
+/** @param {string} term @param {Node | string | 0 | false} told Nothing where there is nothing to tell. */
 function fact(term, told) {
   return told ? [h("dt", {}, term), h("dd", {}, told)] : [];
 }

@@ -1,0 +1,130 @@
+"""A version's card says what is known of it, and what is not; nothing that an operator wrote breaks out of its cell."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from api.folds.audit_log import AuditLog
+from api.folds.endpoint_latency import EndpointLatency
+from api.folds.guess_rates import GuessRates
+from api.folds.model_board import ModelBoard
+from api.ops.costs import Asked, costs
+from api.ops.model_card import ENOUGH, ModelCard, model_card, to_markdown
+from contracts.events import (
+    BesideChampion,
+    DatasetMade,
+    ModelPromoted,
+    ModelPublished,
+    PromoteModel,
+    RetrainModel,
+    RollBackModel,
+)
+from contracts.settings import Settings
+from producers.bus import open_bus
+from producers.price_file import read_prices
+from tests.histories import named
+from tests.roster import ROSTER
+from tests.serving import eventually, get, serving
+
+NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
+DIGEST = "d" * 64
+BESIDE = BesideChampion(
+    champion="base1", tries=1, people=9, judged=400, won=20, lost=8, difference=0.03, low=-0.01, high=0.07, better=6, worse=2,
+    quantiles=[-0.1, 0.0, 0.02, 0.05, 0.2], digit_judged=[80, 80, 80, 80, 80, 0, 0, 0, 0, 5],
+    digit_won=[8, 0, 0, 4, 4, 0, 0, 0, 0, 4], digit_lost=[4, 0, 0, 0, 4, 0, 0, 0, 0, 0], mnist_won=3, mnist_lost=5,
+)  # fmt: skip
+RETRAIN = RetrainModel(command_id=named("retrain"), target="xgboost", by="ada", reason="a week | of\ncorrections", at=NOON)
+
+
+def published(**more: Any) -> ModelPublished:
+    metrics = {"mnist_n": 10_000.0, "mnist_accuracy": 0.99, "champion_mnist_accuracy": 0.992, "held_back_n": 400.0,
+               "held_back_accuracy": 0.97, "training_seconds": 90.0, "training_cost_usd": 0.0029,
+               "calibration_error": 0.0123}  # fmt: skip
+    lineage = {
+        "training_job": "j",
+        "dataset_digest": DIGEST,
+        "command": str(RETRAIN.command_id),
+        "instance_type": "ml.m5.large",
+    }
+    given: dict[str, Any] = {"title": "XGBoost", "digest": "a", "artifact": "s3://b/m", "gate": "better", "at": NOON}
+    return ModelPublished(model="xgboost", version="3", metrics=metrics, lineage=lineage, **given, **more)
+
+
+def dataset() -> DatasetMade:
+    return DatasetMade(digest=DIGEST, feedback=1600, held_back=400, people=45, new_people=5, labels=[160] * 10, weight=3,
+                       excluded={"withdrawn": 3, "forgotten": 2}, trust=0.93, offsets=[1], split="0.2 of people", seed=1,
+                       code="c")  # fmt: skip
+
+
+def card(*events: Any) -> ModelCard:
+    board, audit = ModelBoard(ROSTER), AuditLog()
+    for event in events:
+        (audit if event.topic == "commands.v1" else board).apply(event)
+    found = model_card(board, list(audit.entries(target="xgboost")), "xgboost", "3")
+    assert found is not None
+    return found
+
+
+def test_a_card_says_of_whom_it_learned_how_good_it_is_for_whom_what_it_cost_and_who_approved_it() -> None:
+    promoted = ModelPromoted(model="xgboost", version="3", title="X", endpoint="e", variant="v3", note="better", at=NOON)
+    promote = PromoteModel(command_id=named("p"), target="xgboost", version="3", by="eve", reason="looks good", at=NOON)
+    other = RollBackModel(command_id=named("r"), target="xgboost", version="2", by="bob", reason="another version", at=NOON)
+    told = card(dataset(), published(beside=BESIDE, verdict="promoted"), promoted, RETRAIN, promote, other)
+
+    assert told.status == "answers players"
+    assert told.data["drawings"] == "1,600 trained on, each as 3 of MNIST; 400 held back"
+    assert (told.data["people"], told.data["left out"]) == ("45, of whom 5 new", "2 forgotten, 3 withdrawn")
+    slices = {one.of: one for one in told.slices}
+    assert (slices["MNIST's test images"].right, slices["MNIST's test images"].difference) == (0.99, -0.002)
+    assert slices["9 people of whom nothing was trained on"].difference == 0.03
+    assert (slices["their 0s"].difference, slices["their 9s"].note, slices["their 5s"].difference) == (
+        0.05,
+        "too few to say",
+        None,
+    )
+    assert told.cost == {"training": "90 s on 1 x ml.m5.large", "on AWS": "$0.0029"}
+    assert told.numbers == {"calibration error": "0.0123"}
+    assert sorted((one.who, one.what.split(":")[0]) for one in told.approvals) == [
+        ("ada", "RetrainModel"), ("eve", "PromoteModel"), ("the gate", "promoted"), ("the trainer", "ModelPromoted"),
+    ]  # fmt: skip
+    assert any("Too few held-back drawings to say how good it is on 5, 6, 7, 8, 9" in limit for limit in told.limits)
+    assert any("worse than the version before it for 2 of the 9 people" in limit for limit in told.limits)
+
+
+def test_what_is_not_known_is_said_to_be_so() -> None:
+    bare = published().model_copy(update={"metrics": {}, "lineage": {"training_job": "j"}, "gate": "", "approved": False})
+    told = card(bare)
+
+    assert (told.status, told.gate, told.data["dataset"]) == ("not approved", "not said", "not known")
+    assert told.cost == {"training": "not known", "on AWS": "not known"}
+    assert all(one.right is None and one.difference is None for one in told.slices)
+    assert any("compared with no champion" in limit for limit in told.limits)
+    assert {one.note for one in told.slices if one.n < ENOUGH} <= {"too few to say", ""}
+
+
+def test_markdown_has_every_part_and_what_operators_write_stays_in_its_cell() -> None:
+    text = to_markdown(card(dataset(), published(beside=BESIDE), RETRAIN))
+
+    for part in ("# XGBoost, version 3", "## What it is not for", "## How good it is", "## What it cost", "## Who approved it"):
+        assert part in text
+    [row] = [line for line in text.splitlines() if "RetrainModel" in line]
+    assert row.endswith(r"| ada | RetrainModel: pending | a week \| of corrections |")
+    assert "MNIST's test images | 10,000 | 99.00% | -0.20 points" in text
+
+
+def test_a_retrain_that_may_have_won_by_chance_is_warned_of() -> None:
+    board = ModelBoard(ROSTER)
+    board.apply(published(beside=BESIDE))
+    [training] = costs(board, EndpointLatency(ROSTER.batch), GuessRates(NOON), read_prices(Settings()), Asked(NOON)).trainings
+    assert (float(training.points or 0), training.warning) == (3.0, "it may be chance: -1.00 to +7.00 points")
+
+
+def test_cards_are_asked_over_http_and_a_version_that_is_not_there_says_which_are() -> None:
+    bus = open_bus(f"memory://{uuid4()}")
+    bus.publish(published()).result()
+    with serving(bus) as address:
+        eventually(lambda: get(address, "/api/models/xgboost/3/card").status_code == 200)
+        assert get(address, "/api/models/xgboost/3/card").json()["version"] == "3"
+        assert get(address, "/api/models/xgboost/3/card.md").text.startswith("# XGBoost, version 3")
+        missing = get(address, "/api/models/xgboost/9/card")
+    assert (missing.status_code, missing.json()["detail"]) == (404, "no version '9' of 'xgboost': there is 3")
