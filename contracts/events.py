@@ -1736,6 +1736,12 @@ class SignedEvent(Event):
         return whole if self.signature is None else whole[:-1] + f',"signature":"{self.signature}"}}'.encode()
 
 
+TRIGGERED: Final = "trainer"
+DRIFT_POLICY: Final = "drift policy"
+POLICIES: Final = frozenset({TRIGGERED, DRIFT_POLICY})
+"""By whom commands are that the trainer gives itself."""
+
+
 class Command(SignedEvent):
     """The base of the operators' commands."""
 

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from contracts.events import PROCESSES, Command, Event, Process, RollBackModel, SignedEvent, TryVersion, writers_of
+from contracts.events import POLICIES, PROCESSES, Command, Event, Process, RollBackModel, SignedEvent, TryVersion, writers_of
 from contracts.ports import Bus, Record, Since, Tail
 from contracts.settings import Settings
 
@@ -28,6 +28,10 @@ Signed = TypeVar("Signed", bound=SignedEvent)
 
 class NotProven(ValueError):
     """A record of commands.v1 is not by whom it says; nothing is done about it."""
+
+
+class NotOurs(ValueError):
+    """An event is not for this process to sign."""
 
 
 class BadKey(ValueError):
@@ -79,10 +83,18 @@ class Signer:
         return self._key is not None
 
     def signed(self, event: Signed) -> Signed:
-        """Return an event with its signature, which is the same each time."""
+        """Return an event with its signature, which is the same each time.
+
+        Raises:
+            NotOurs: If another process has signed it, or is the one to write it: nobody's word becomes this process's own.
+        """
         if self._key is None:
             return event
+        if event.signer not in (None, self._process):
+            raise NotOurs(f"this {event.type} is the {event.signer}'s, and the {self._process} does not sign it")
         named = event.model_copy(update={"signer": self._process, "signature": None})
+        if (why := _beyond(named)) is not None:
+            raise NotOurs(why)
         return named.model_copy(update={"signature": self._key.sign(_CONTEXT + named.to_sign()).hex()})
 
 
@@ -172,7 +184,20 @@ def _beyond(event: SignedEvent) -> str | None:
     """Return why its signer may not write an event, whoever has the key; None: it may."""
     if event.signer not in writers_of(type(event)):
         return f"the {event.signer} gives no {event.type}"
-    reports = isinstance(event, RollBackModel) or (isinstance(event, TryVersion) and event.role == "none")
-    if event.signer == "router" and not (reports and getattr(event, "failed", None) is not None):
-        return "the router only reports versions that failed"
+    if not isinstance(event, Command):
+        return None
+    inside = event.token is None and event.address is None
+    if event.signer == "router" and not (_reports(event) and event.by == event.via == "router" and inside):
+        return "the router only reports versions that failed, as itself"
+    if event.signer == "trainer" and not (event.via == "policy" and event.by in POLICIES and inside):
+        return "the trainer gives commands by its policies alone"
+    if event.signer == "api" and event.via in ("router", "policy"):
+        return f"the api gives no commands by way of the {event.via}"
     return None
+
+
+def _reports(event: Command) -> bool:
+    """Say whether a command is no more than that a version failed."""
+    if not isinstance(event, RollBackModel | TryVersion) or event.failed is None or event.version is not None:
+        return False
+    return isinstance(event, RollBackModel) or event.role == "none"

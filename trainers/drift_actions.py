@@ -13,6 +13,7 @@ from uuid import UUID, uuid5
 import structlog
 
 from contracts.events import (
+    DRIFT_POLICY,
     NAMESPACE,
     ONLINE_MODELS,
     DriftAction,
@@ -28,7 +29,6 @@ from trainers.promote import Promoter
 
 STALE: Final = timedelta(hours=1)
 """What was drawn longer ago calls for nothing any more, as when the log is folded again."""
-BY: Final = "drift policy"
 INPUTS: Final[tuple[DriftKind, ...]] = ("class-mix", "ink", "embedding")
 """The kinds that are about what is drawn: whatever is done about one is done about all of them."""
 BEGUN: Final[tuple[DriftAction, ...]] = ("retrain", "freeze")
@@ -113,7 +113,7 @@ def _commands(model_log: ModelLog, detection: DriftDetected, action: DriftAction
     made: list[RetrainModel | FreezeLearning] = []
     for target in targets:
         command_id = _command_id(detection, action, target)
-        fields = {"command_id": command_id, "target": target, "by": BY, "reason": reason, "via": "policy"}
+        fields = {"command_id": command_id, "target": target, "by": DRIFT_POLICY, "reason": reason, "via": "policy"}
         if action == "freeze":
             made.append(FreezeLearning.model_validate(fields))
         else:

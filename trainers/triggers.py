@@ -7,19 +7,17 @@ for again, and after a rebuild, however it ended, a model rests.
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 from uuid import uuid5
 
 import structlog
 
-from contracts.events import NAMESPACE, RetrainModel, Trigger, now
+from contracts.events import NAMESPACE, TRIGGERED, RetrainModel, Trigger, now
 from contracts.ports import Blobs
 from contracts.settings import Settings
 from trainers.archive import read_rows
 from trainers.archive_names import ArchiveObject
 from trainers.model_log import ModelLog
-
-BY: Final = "trainer"
 
 log = structlog.get_logger()
 
@@ -53,7 +51,7 @@ def decide(settings: Settings, model_log: ModelLog, model: str, new_labels: int,
 
 def _command(model: str, trigger: Trigger, stand: str, reason: str) -> RetrainModel:
     command_id = uuid5(NAMESPACE, f"retrain/{model}/{trigger}/{stand}")
-    return RetrainModel(command_id=command_id, target=model, by=BY, reason=reason, via="policy", trigger=trigger)
+    return RetrainModel(command_id=command_id, target=model, by=TRIGGERED, reason=reason, via="policy", trigger=trigger)
 
 
 def read_up_to(model_log: ModelLog, model: str) -> dict[int, int]:

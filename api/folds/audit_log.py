@@ -12,7 +12,7 @@ from uuid import UUID
 from cachetools import FIFOCache
 from pydantic import BaseModel
 
-from contracts.events import Command, CommandRefused, CommandSettled, Event
+from contracts.events import POLICIES, Command, CommandRefused, CommandSettled, Event
 
 MAX_AUDITED: Final = 20_000
 """How many of the newest commands are told; `gamenight` reads no more of the log than that."""
@@ -82,7 +82,7 @@ class AuditLog:
             if since is not None and event.at < since:
                 return
             named = event.command if isinstance(event, CommandRefused) else event.type
-            if who in (None, event.by) and target in (None, event.target) and (wanted is None or wanted in _plain(named)):
+            if who in (None, _who(event)) and target in (None, event.target) and (wanted is None or wanted in _plain(named)):
                 yield self._entry(event, named)
 
     def _entry(self, event: Command | CommandRefused, named: str) -> Audited:
@@ -92,7 +92,7 @@ class AuditLog:
             command=named,
             target=event.target,
             what="" if isinstance(event, CommandRefused) else _what(event),
-            who=event.by,
+            who=_who(event),
             via=event.via,
             address=event.address,
             token=event.token,
@@ -103,6 +103,13 @@ class AuditLog:
         if (end := self._ends.get(event.command_id)) is None:
             return entry
         return entry.model_copy(update={"outcome": end.outcome, "message": end.message, "settled": end.at})
+
+
+def _who(event: Command | CommandRefused) -> str:
+    """Return who gave a command: what only the API can know is taken from nobody else."""
+    if event.signer in (None, "api"):
+        return event.by
+    return event.by if event.signer == "trainer" and event.by in POLICIES else event.signer
 
 
 def _what(event: Command) -> str:

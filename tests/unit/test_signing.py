@@ -5,6 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from contracts.events import (
     CommandSettled,
@@ -14,6 +15,7 @@ from contracts.events import (
     PolicySet,
     PromoteModel,
     RestrictPlayer,
+    RetrainModel,
     RollBackModel,
     SignedEvent,
     TryVersion,
@@ -24,7 +26,7 @@ from contracts.ports import Record
 from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
 from producers.rejections import Rejections
-from producers.signing import COPY_MS, BadKey, Proofs, Signer, SigningBus, public_key
+from producers.signing import COPY_MS, BadKey, NotOurs, Proofs, Signer, SigningBus, public_key
 from tests.roster import ROSTER
 from trainers.log_reader import LogReader
 from trainers.model_log import ModelLog
@@ -41,12 +43,21 @@ def promote(**given: Any) -> PromoteModel:
     return PromoteModel(command_id=uuid4(), target="xgboost", version="3", by="ada", **given)
 
 
-def rolled_back(failed: str | None) -> RollBackModel:
-    return RollBackModel(command_id=uuid4(), target="xgboost", by="router", failed=failed)
+def rolled_back(failed: str | None, **given: Any) -> RollBackModel:
+    by: dict[str, Any] = {"by": "router", "via": "router"} | given
+    return RollBackModel(command_id=uuid4(), target="xgboost", failed=failed, **by)
+
+
+def frozen(**given: Any) -> FreezeLearning:
+    by: dict[str, Any] = {"by": "drift policy", "via": "policy"} | given
+    return FreezeLearning(command_id=uuid4(), target="river", **by)
 
 
 def signed(event: SignedEvent, process: Any = "api", seed: str | None = None) -> SignedEvent:
-    return Signer(process, seed or SEEDS[process]).signed(event)
+    """Sign as whoever has the key of a process can, whatever it is."""
+    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seed or SEEDS[process]))
+    named = event.model_copy(update={"signer": process, "signature": None})
+    return named.model_copy(update={"signature": key.sign(b"gamenight commands.v1\n" + named.to_sign()).hex()})
 
 
 def on_the_log(event: Event, value: bytes | None = None, late_ms: int = 0) -> Record:
@@ -73,14 +84,15 @@ def test_what_is_signed_is_proven_by_the_bytes_on_the_log_and_read_as_it_was():
     [
         (promote(), "api"),
         (rolled_back("3"), "router"),
-        (rolled_back(None), "api"),
-        (TryVersion(command_id=uuid4(), target="xgboost", role="none", failed="3", by="router"), "router"),
-        (FreezeLearning(command_id=uuid4(), target="river", by="drift policy"), "trainer"),
+        (rolled_back(None, by="ada", via="cli"), "api"),
+        (TryVersion(command_id=uuid4(), target="xgboost", role="none", failed="3", by="router", via="router"), "router"),
+        (frozen(), "trainer"),
+        (RetrainModel(command_id=uuid4(), target="xgboost", by="trainer", via="policy", trigger="count"), "trainer"),
         (CommandSettled(command_id=uuid4(), target="xgboost", outcome="done", message=""), "trainer"),
     ],
 )
 def test_each_process_signs_what_it_writes(event, process):
-    assert against(signed(event, process)) is None
+    assert against(Signer(process, SEEDS[process]).signed(event)) is None
 
 
 @pytest.mark.parametrize(
@@ -90,12 +102,25 @@ def test_each_process_signs_what_it_writes(event, process):
         (promote(), "trainer", "the trainer gives no PromoteModel"),
         (rolled_back(None), "router", "only reports versions that failed"),
         (TRIED, "router", "only reports"),
+        (rolled_back("4", version="base1"), "router", "only reports"),
+        (rolled_back("4", by="ada"), "router", "as itself"),
+        (rolled_back("4", via="cli"), "router", "as itself"),
+        (rolled_back("4", token="ada/3f9c21"), "router", "as itself"),
+        (rolled_back("4", address="192.0.2.1"), "router", "as itself"),
+        (frozen(by="ada"), "trainer", "by its policies alone"),
+        (frozen(via="http"), "trainer", "by its policies alone"),
+        (frozen(token="ada/3f9c21"), "trainer", "by its policies alone"),
+        (RetrainModel(command_id=uuid4(), target="xgboost", by="ada", trigger="drift"), "trainer", "by its policies alone"),
+        (rolled_back("4"), "api", "by way of the router"),
+        (frozen(), "api", "by way of the policy"),
         (CommandSettled(command_id=uuid4(), target="xgboost", outcome="done", message=""), "api", "gives no CommandSettled"),
         (BANNED, "trainer", "gives no RestrictPlayer"),
     ],
 )  # fmt: skip
 def test_a_process_whose_key_was_taken_signs_nothing_that_it_does_not_write(event, process, why):
     assert why in str(against(signed(event, process)))
+    with pytest.raises(NotOurs, match=why):
+        Signer(process, SEEDS[process]).signed(event)
 
 
 def test_without_a_signature_or_with_another_nothing_is_proven():
@@ -114,7 +139,12 @@ def test_without_a_signature_or_with_another_nothing_is_proven():
 
 
 def test_a_signature_of_the_router_is_none_of_the_api():
-    assert "not of these bytes" in str(against(signed(rolled_back("3"), "api", SEEDS["router"])))
+    assert "not of these bytes" in str(against(signed(promote(), "api", SEEDS["router"])))
+
+
+def test_nobody_signs_what_another_process_has_signed():
+    with pytest.raises(NotOurs, match="is the api's, and the trainer does not sign it"):
+        Signer("trainer", SEEDS["trainer"]).signed(signed(frozen(by="ada", via="cli")))
 
 
 def test_a_copy_that_comes_when_the_log_may_have_forgotten_the_command_is_none():
