@@ -28,9 +28,9 @@ def show_jobs(listed: list[dict[str, Any]], console: Console) -> None:
         if one["cancelling"]:
             state += ", to be cancelled"
         model = one["model"] + (f" {one['version']}" if one["version"] else "")
-        table.add_row(
-            one["id"][:8], model, state, one["trigger"], one["by"], took(one), escape(one["message"] or one["reason"])
-        )
+        told = one["message"] or one["reason"]
+        told = told if len(told) <= SHOWN else f"{told[: SHOWN - 1]}…"
+        table.add_row(one["id"][:8], model, state, one["trigger"], one["by"], took(one), escape(told))
     console.print(table)
     console.print("gamenight follow ID shows one at work; gamenight cancel ID ends it", style="dim")
 
