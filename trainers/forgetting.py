@@ -171,8 +171,8 @@ class Forgetter:
         for round_ in range(ROUNDS):
             self._tell(command, "folds", f"the folds let go of the player{', once more' if round_ else ''}")
             found = self._scanned(command)
-            if not round_:
-                draft.note_others(found)
+            if not draft.before:  # without the command, which is cut out last: commands are kept for good too
+                draft.note_others(scan(self._bus, CUTTABLE, is_of(player)))
             if round_ and not found.is_left:
                 break
             taught = self._release(command, found)
