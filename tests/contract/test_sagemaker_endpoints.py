@@ -266,6 +266,27 @@ def test_a_model_is_served_by_a_program_of_its_own_with_packages_of_its_own(clou
         cloud.ask(endpoint, Body=b'["x"]', ContentType="application/json")
     assert refused.value.response["OriginalStatusCode"] == 500
     cloud.delete(endpoint)
+    assert transformed(cloud, served, b"[1, 2]") == b"[1.5, 3.0]"
+
+
+def transformed(cloud: Cloud, model: str, body: bytes) -> bytes:
+    """What a transform job makes of an object in JSON."""
+    source, job = cloud.object("own/given/one.json", body), cloud.name("transform")
+    cloud.sagemaker.create_transform_job(
+        TransformJobName=job,
+        ModelName=model,
+        TransformInput={
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": source}},
+            "ContentType": "application/json",
+        },
+        TransformOutput={"S3OutputPath": f"{cloud.output}/own/made", "Accept": "application/json"},
+        TransformResources={"InstanceType": cloud.settings.serving_instance, "InstanceCount": 1},
+    )
+    fine = {"Delay": int(max(1, cloud.pause_s)), "MaxAttempts": 1800}
+    cloud.sagemaker.get_waiter("transform_job_completed_or_stopped").wait(TransformJobName=job, WaiterConfig=fine)
+    made = cloud.s3.get_object(Bucket=cloud.settings.bucket, Key=f"conformance/{cloud.run}/output/own/made/one.json.out")
+    answer: bytes = made["Body"].read()
+    return answer
 
 
 def test_a_deleted_endpoint_is_gone_and_its_name_free(cloud: Cloud) -> None:

@@ -25,6 +25,7 @@ from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.objects import Objects
 from deploy.local.sagemaker.packages import Packages
 from deploy.local.sagemaker.processing import ProcessingJobs
+from deploy.local.sagemaker.requirements import Requirements
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
 from deploy.local.sagemaker.training import TrainingJobs
@@ -59,10 +60,14 @@ class Sagemaker:
         models = SageMakerModels(self.state, names, images, packages, tags)
         configs = Configs(self.state, names, models, tags)
         self.invoking = Invoking(names)
-        self.jobs = TrainingJobs(self.state, names, images, objects, logs, tags, home)
-        self.endpoints = Endpoints(self.state, names, images, objects, logs, tags, models, configs, self.invoking, home)
+        requirements = Requirements(home)
+        self.jobs = TrainingJobs(self.state, names, images, objects, logs, tags, requirements, home)
+        self.endpoints = Endpoints(
+            *(self.state, names, images, objects, logs, tags, models, configs, self.invoking, requirements, home)
+        )
         shared: Any = {"images": images, "objects": objects, "kept": logs}
-        transforms = TransformJobs(self.state, names, tags, home, self.jobs.turns, models=models, **shared)
+        served: Any = {"models": models, "requirements": requirements}
+        transforms = TransformJobs(self.state, names, tags, home, self.jobs.turns, **served, **shared)
         processing = ProcessingJobs(self.state, names, tags, home, self.jobs.turns, **shared)
         tuning = TuningJobs(self.state, names, tags, home, self.jobs)
         self.runs = (transforms, processing, tuning)

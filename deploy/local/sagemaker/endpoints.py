@@ -21,6 +21,7 @@ from deploy.local.sagemaker.models import SageMakerModels
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.objects import Objects, ObjectsFailed
 from deploy.local.sagemaker.plans import plan_of, retain, summary
+from deploy.local.sagemaker.requirements import Requirements
 from deploy.local.sagemaker.servers import ServerFailed
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
@@ -50,12 +51,13 @@ class Endpoints:
         models: SageMakerModels,
         configs: Configs,
         invoking: Invoking,
+        requirements: Requirements,
         home: Path,
     ) -> None:
         """Keep the parts; servers work in folders under ``home/endpoints``."""
         self._state = state
         self._names = names
-        self._fleet = Fleet(names, images, objects, kept, home)
+        self._fleet = Fleet(names, images, objects, kept, requirements, home)
         self._tags = tags
         self._models = models
         self._configs = configs

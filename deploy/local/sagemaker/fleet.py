@@ -14,7 +14,7 @@ from deploy.local.sagemaker.invoking import Variant
 from deploy.local.sagemaker.logs import Logs
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.objects import Objects
-from deploy.local.sagemaker.requirements import Requirements, RequirementsFailed
+from deploy.local.sagemaker.requirements import PROGRAM, Requirements, RequirementsFailed
 from deploy.local.sagemaker.servers import PATIENCE_S, Server, ServerFailed
 from producers.blobs import DIGEST_VARIABLE
 
@@ -22,21 +22,19 @@ _SAME: Final = ("VariantName", "Count", "Image", "ModelDataUrl", "Environment", 
 """The members that two plans of a variant must have in common for its servers to keep running."""
 
 
-_PROGRAM: Final = "SAGEMAKER_PROGRAM"
-"""The variable by which a model's container names a program of the user's own; see trainers/images/contract/own_code.py."""
-
-
 class Fleet:
     """Makes and ends the servers of all endpoints; `Invoking` knows which of them answer."""
 
-    def __init__(self, names: Names, images: Images, objects: Objects, kept: Logs, home: Path) -> None:
+    def __init__(
+        self, names: Names, images: Images, objects: Objects, kept: Logs, requirements: Requirements, home: Path
+    ) -> None:
         """Keep the parts; servers work in folders under ``home/endpoints``."""
         self._names = names
         self._images = images
         self._objects = objects
         self._logs = kept
         self._home = home
-        self._requirements = Requirements(home)
+        self._requirements = requirements
         self._draining: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -112,7 +110,7 @@ class Fleet:
         say = self._writer(endpoint, planned, folder, index)
         environment = {"AWS_REGION": self._names.region, **planned["Environment"]}
         image = self._images.find(planned["Image"])
-        if _PROGRAM in planned["Environment"]:
+        if PROGRAM in planned["Environment"]:
             image = self._requirements.found(image, folder / "model" / "code")
         return Server(image, place, environment, say, home=self._home, patience_s=planned.get("Patience", PATIENCE_S))
 
@@ -128,7 +126,7 @@ class Fleet:
 
     async def _require(self, endpoint: str, planned: Document, model: Path) -> None:
         """Install what a model's own code requires, if its container names a program."""
-        if _PROGRAM in planned["Environment"]:
+        if PROGRAM in planned["Environment"]:
             say = self._writer(endpoint, planned, model.parent, 0)
             try:
                 await self._requirements.made(self._images.find(planned["Image"]), model / "code", say)

@@ -40,6 +40,12 @@ def upload(objects: Objects, document: Document, folder: Path) -> str:
     return f"{base}/model.tar.gz"
 
 
+def variables(document: Document, region: str) -> dict[str, str]:
+    """Return what SageMaker tells the container of a training job, and the job's own variables."""
+    told = {"TRAINING_JOB_NAME": document["TrainingJobName"], "TRAINING_JOB_ARN": document["TrainingJobArn"]}
+    return {**told, "AWS_REGION": region, **document.get("Environment", {})}
+
+
 def required(folder: Path) -> str | None:
     """Return the requirements file in the channel ``code`` that the SDK's script mode was asked to install; None: none."""
     file = folder / "input" / "data" / "sm_drivers" / "sourcecode.json"

@@ -13,7 +13,7 @@ from deploy.local.sagemaker import containers, logs, metrics, wire
 from deploy.local.sagemaker.containers import Image, ImageNotInstalled, Images, TakeLine
 from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError, in_use, invalid
-from deploy.local.sagemaker.job_folder import FAILURE_LENGTH, failure_reason, lay_out, required, upload
+from deploy.local.sagemaker.job_folder import FAILURE_LENGTH, failure_reason, lay_out, required, upload, variables
 from deploy.local.sagemaker.job_runs import MOST_RESTARTS, carried_out
 from deploy.local.sagemaker.listing import Listing
 from deploy.local.sagemaker.logs import Logs
@@ -63,7 +63,15 @@ class TrainingJobs:
     """Keeps every training job, and runs those that have not ended."""
 
     def __init__(
-        self, state: State, names: Names, images: Images, objects: Objects, kept: Logs, tags: Tags, home: Path
+        self,
+        state: State,
+        names: Names,
+        images: Images,
+        objects: Objects,
+        kept: Logs,
+        tags: Tags,
+        requirements: Requirements,
+        home: Path,
     ) -> None:
         """Keep the parts; jobs work in folders under ``home/jobs``."""
         self._state = state
@@ -73,7 +81,7 @@ class TrainingJobs:
         self._logs = kept
         self._tags = tags
         self._home = home
-        self._requirements = Requirements(home)
+        self._requirements = requirements
         self._runs: dict[str, _Run] = {}
         self.turns = asyncio.Semaphore(_AT_ONCE)
         """Jobs of all kinds take their turns by it."""
@@ -310,7 +318,7 @@ class TrainingJobs:
         command = (*algorithm.get("ContainerEntrypoint", image.script("train")), *algorithm.get("ContainerArguments", ()))
         try:
             process = await containers.start(
-                command, image, folder, self._environment(document), say, home=self._home, nice=_NICE
+                command, image, folder, variables(document, self._names.region), say, home=self._home, nice=_NICE
             )
         except containers.NotConfined as refused:
             raise TrainingJobFailed(str(refused)) from refused
@@ -339,11 +347,3 @@ class TrainingJobs:
         finally:
             made.cancel()
             asked.cancel()
-
-    def _environment(self, document: Document) -> dict[str, str]:
-        return {
-            "TRAINING_JOB_NAME": document["TrainingJobName"],
-            "TRAINING_JOB_ARN": document["TrainingJobArn"],
-            "AWS_REGION": self._names.region,
-            **document.get("Environment", {}),
-        }

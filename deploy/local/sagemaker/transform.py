@@ -20,6 +20,7 @@ from deploy.local.sagemaker.models import SageMakerModels
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.objects import Objects
 from deploy.local.sagemaker.payloads import PayloadTooLarge, payloads
+from deploy.local.sagemaker.requirements import PROGRAM, Requirements, RequirementsFailed
 from deploy.local.sagemaker.servers import PATIENCE_S, Server, ServerFailed
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
@@ -55,6 +56,7 @@ class TransformJobs(JobRuns):
         objects: Objects,
         kept: Logs,
         models: SageMakerModels,
+        requirements: Requirements,
     ) -> None:
         """Keep the parts."""
         super().__init__(state, names, tags, home, turns)
@@ -62,6 +64,7 @@ class TransformJobs(JobRuns):
         self._objects = objects
         self._logs = kept
         self._models = models
+        self._requirements = requirements
 
     def refuse(self, request: Document) -> None:
         """Refuse a model that does not exist, and what this machine does not do."""
@@ -116,6 +119,11 @@ class TransformJobs(JobRuns):
         tell = self._logs.writer(logs.TRANSFORM, f"{stream}/data-log")
         environment = {"AWS_REGION": self.names.region, **container["Environment"], **_variables(document)}
         image = self._images.find(container["Image"])
+        if PROGRAM in environment:
+            try:
+                image = await self._requirements.made(image, place / "model" / "code", say)
+            except RequirementsFailed as failed:
+                raise RunFailed(str(failed)) from failed
         server = Server(image, place, environment, say, home=self.home, patience_s=PATIENCE_S, nice=_NICE)
         async with _serving(server):
             asked = _DEFAULTS | await _told_by(server) | {name: document[name] for name in _DEFAULTS if document.get(name)}
