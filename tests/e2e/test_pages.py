@@ -626,7 +626,7 @@ def test_a_page_fits_a_phone_and_leads_to_the_others(stage: Stage, visit: Visits
     phone = visit(f"{stage.url}{path}", **PHONE)
     expect(phone.page.locator(".card").first).to_be_visible()
     assert phone.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert phone.page.locator("nav a").all_inner_texts() == ["Play", "Watch", "Library", "Endpoints"]
+    assert phone.page.locator("nav a").all_inner_texts() == ["Play", "Watch", "Library", "Endpoints", "Costs"]
     expect(phone.page.locator("nav [aria-current]")).to_have_attribute("href", path)
     for link in phone.page.locator("nav a").all():
         expect(link).to_be_in_viewport(ratio=1)
