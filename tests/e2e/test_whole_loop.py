@@ -62,7 +62,7 @@ def test_a_player_corrects_sees_it_learned_and_counted_and_is_answered_by_the_re
     assert forced.returncode == 0, forced.stdout + forced.stderr
     assert "forced, house: the host's word; the gate had said: undecided" in command(game, "models", "xgboost", "--json").stdout
 
-    expect(watch.page.locator('.job[data-model="xgboost"] [data-state="now"]')).to_have_text("refused")
+    expect(watch.page.locator('.job[data-model="xgboost"] [data-state="bad"]')).to_have_text("refused")
     expect(watch.page.locator("#changes")).to_contain_text("now answers")
     version = watch.page.locator('.tile[data-model="xgboost"] .version').inner_text()
     assert version != "base1"
