@@ -12,15 +12,15 @@ from contracts.settings import Settings
 def show_all(listed: list[dict[str, Any]], console: Console) -> None:
     """Print a table of datasets, as the API gives them."""
     table = Table(
-        "dataset",
-        "made, UTC",
+        Column("dataset", no_wrap=True),
+        Column("made, UTC", no_wrap=True),
         Column("drawings", justify="right"),
         Column("held back", justify="right"),
         Column("people", justify="right"),
         Column("new", justify="right"),
         Column("trust", justify="right"),
-        "left out",
-        "versions",
+        Column("left out", overflow="fold"),
+        Column("versions", overflow="fold"),
         box=box.SIMPLE_HEAD,
     )
     for one in listed:
