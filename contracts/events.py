@@ -1921,6 +1921,12 @@ class CommandSettled(SignedEvent):
     target: str
     outcome: Literal["done", "refused", "failed"]
     message: str
+    command: Name | None = None
+    """The command's type, and below who gave it: of a command alone that is cut out of the log with the player it names."""
+    by: Name | None = None
+    via: Literal["cli", "http", "policy", "router", "player"] | None = None
+    address: Name | None = None
+    token: Name | None = None
 
 
 class CommandRefused(SignedEvent):

@@ -78,25 +78,26 @@ class AuditLog:
             command: Only this command, as the event or the route is called, in any case; None: all.
         """
         wanted = None if command is None else _plain(command)
-        for event in sorted(self._commands.values(), key=lambda one: one.at, reverse=True):
+        gone = [end for key, end in self._ends.items() if end.command is not None and key not in self._commands]
+        for event in sorted([*self._commands.values(), *gone], key=lambda one: one.at, reverse=True):
             if since is not None and event.at < since:
                 return
-            named = event.command if isinstance(event, CommandRefused) else event.type
+            named = event.type if isinstance(event, Command) else event.command or ""
             if who in (None, _who(event)) and target in (None, event.target) and (wanted is None or wanted in _plain(named)):
                 yield self._entry(event, named)
 
-    def _entry(self, event: Command | CommandRefused, named: str) -> Audited:
+    def _entry(self, event: Command | CommandRefused | CommandSettled, named: str) -> Audited:
         entry = Audited(
             command_id=event.command_id,
             at=event.at,
             command=named,
             target=event.target,
-            what="" if isinstance(event, CommandRefused) else _what(event),
+            what=_what(event) if isinstance(event, Command) else "",
             who=_who(event),
             via=event.via,
             address=event.address,
             token=event.token,
-            why=event.reason,
+            why="" if isinstance(event, CommandSettled) else event.reason,
         )
         if isinstance(event, CommandRefused):
             return entry.model_copy(update={"outcome": "refused at the door", "message": event.message, "settled": event.at})
@@ -105,8 +106,10 @@ class AuditLog:
         return entry.model_copy(update={"outcome": end.outcome, "message": end.message, "settled": end.at})
 
 
-def _who(event: Command | CommandRefused) -> str:
-    """Return who gave a command: what only the API can know is taken from nobody else."""
+def _who(event: Command | CommandRefused | CommandSettled) -> str:
+    """Return who gave a command: what only the API can know is taken from nobody else, but for what the trainer has cut out."""
+    if isinstance(event, CommandSettled):
+        return event.by or ""
     if event.signer in (None, "api"):
         return event.by
     return event.by if event.signer == "trainer" and event.by in POLICIES else event.signer

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel
 
 from api.folds.audit_log import MAX_AUDITED, Audited, AuditLog
-from api.folds.command_status import CommandState, CommandStatus
+from api.folds.command_status import MAX_COMMANDS, CommandState, CommandStatus
 from api.folds.drift_board import DriftBoard, DriftState
 from api.folds.endpoint_latency import EndpointLatency
 from api.folds.honest import HonestAccuracy
@@ -86,7 +86,7 @@ def router(
         """Return the state of a command."""
         state = command_status.state(command_id)
         if state is None:
-            raise HTTPException(404, f"no command {command_id} in the last week")
+            raise HTTPException(404, f"no command {command_id} among the newest {MAX_COMMANDS}")
         return state
 
     @routes.get("/api/models", tags=["queries"])

@@ -158,6 +158,25 @@ def test_the_audit_names_no_player_and_forgets_what_was_said_of_one():
     assert after.outcome == "done"
 
 
+def test_who_had_a_player_forgotten_is_told_when_the_command_is_cut_out_of_the_log():
+    settled = CommandSettled(
+        command_id=uuid4(),
+        target="players",
+        outcome="done",
+        message="",
+        command="ForgetPlayer",
+        by="ada",
+        via="cli",
+        token="ada/3f9c21",
+    )
+    audit = AuditLog()
+    audit.apply(settled)
+
+    [entry] = audit.entries(who="ada", command="forget")
+
+    assert (entry.command, entry.token, entry.outcome, entry.target) == ("ForgetPlayer", "ada/3f9c21", "done", "players")
+
+
 def test_a_command_of_before_the_audit_is_told_as_far_as_it_is_known():
     audit = AuditLog()
     audit.apply(RollBackModel(command_id=uuid4(), target="xgboost", by="operator@127.0.0.1"))
