@@ -342,9 +342,8 @@ class Forgetter:
         self._promoter.say(ForgettingAdvanced.model_validate(fields))
 
     def _settle(self, command: ForgetPlayer, outcome: str, message: str) -> None:
-        given = command.model_dump(include={"command_id", "target", "by", "via", "address", "token"})
-        fields = given | {"command": command.type, "outcome": outcome, "message": message[:1000]}
-        self._promoter.say(CommandSettled.model_validate(fields))
+        told = {"command": command.type, "outcome": outcome, "message": message[:1000]}
+        self._promoter.say(CommandSettled.model_validate(command.model_dump(exclude={"type", "at", "signature"}) | told))
 
 
 def _told(error: Exception) -> str:
