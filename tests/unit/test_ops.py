@@ -87,7 +87,20 @@ ORDERS: list[tuple[str, dict[str, Any], str]] = [
 
 
 def test_every_command_has_its_route():
-    assert {kind for _, _, kind in ORDERS} == {kind.__name__ for kind in EVENTS if issubclass(kind, Command)}
+    every = {kind.__name__ for kind in EVENTS if issubclass(kind, Command)}
+    assert {kind for _, _, kind in ORDERS} | {"CancelTraining"} == every, "a rebuild is cancelled in the test below"
+
+
+def test_a_rebuild_that_was_ordered_is_cancelled_and_one_that_is_none_is_not(bus, address):
+    training = order(address, "retrain", {"target": "xgboost"}).json()["command_id"]
+    cancelled: list[httpx.Response] = []
+
+    eventually(
+        lambda: cancelled.append(order(address, "cancel", {"training_id": training})) or cancelled[-1].status_code == 202
+    )
+
+    assert order(address, "cancel", {"training_id": str(uuid4())}).status_code == 422
+    assert [str(one.training_id) for one in commands(bus) if one.type == "CancelTraining"] == [training]
 
 
 @pytest.mark.parametrize(("path", "body", "kind"), ORDERS, ids=lambda value: value if isinstance(value, str) else "")
