@@ -1759,6 +1759,13 @@ class Command(SignedEvent):
     """The name of the token that it was given with: its operator and the beginning of its digest."""
 
 
+Hyperparameters = Annotated[
+    dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")], Annotated[str, Field(min_length=1, max_length=40)]],
+    Field(max_length=20),
+]
+"""The hyperparameters that somebody sets for one rebuild."""
+
+
 class RetrainModel(Command):
     """Rebuild a batch model from its base and all feedback so far.
 
@@ -1769,6 +1776,8 @@ class RetrainModel(Command):
     type: Literal["RetrainModel"] = "RetrainModel"
     base: bool = False
     """Whether to train from MNIST alone, without players' drawings."""
+    hyperparameters: Hyperparameters = {}
+    """Hyperparameters in place of the image's own, as training jobs have them: strings."""
     trigger: Trigger | None = None
     """Why the trainer itself gives it; None: somebody asked for it."""
 

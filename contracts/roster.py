@@ -34,6 +34,8 @@ class ImageFacts(BaseModel):
     """A sentence for players."""
     hyperparameters: dict[str, int | float | str] = {}
     """The hyperparameters of a rebuild."""
+    takes: list[str] = []
+    """The hyperparameters that can be set for one rebuild; empty: any, and `train` says which it does not know."""
     platforms: list[str] = []
     """The platforms that it runs on; empty: all."""
     python: str | None = None
@@ -61,12 +63,14 @@ class RosterEntry:
     about: str
     hyperparameters: Mapping[str, str]
     """The hyperparameters of a rebuild; `seed` comes from the settings."""
+    takes: tuple[str, ...]
+    """The hyperparameters that can be set for one rebuild; empty: it does not say."""
     least_mnist: float | None
     """The accuracy on MNIST below which a version of it is broken; None: as the gate has it for all."""
 
 
 def _built_in(model: ModelName, kind: Kind, title: str, order: int, hue: int | None, about: str) -> RosterEntry:
-    return RosterEntry(model, title, kind, order, hue, about, MappingProxyType({}), None)
+    return RosterEntry(model, title, kind, order, hue, about, MappingProxyType({}), (), None)
 
 
 BUILT_IN: Final[Mapping[str, RosterEntry]] = MappingProxyType(
@@ -114,7 +118,7 @@ class Roster:
         """Return the entry of a model; for one that only the log knows, an entry made from its name."""
         known = self._entries.get(model)
         return known or RosterEntry(
-            model, model, "batch", 100, sum(model.encode()) * 47 % _CIRCLE, "", MappingProxyType({}), None
+            model, model, "batch", 100, sum(model.encode()) * 47 % _CIRCLE, "", MappingProxyType({}), (), None
         )
 
     def ordered(self, models: Iterable[str]) -> list[str]:
@@ -145,7 +149,8 @@ def facts(name: str, told: bytes) -> ImageFacts:
 
 def _entry(name: ModelName, image: ImageFacts) -> RosterEntry:
     given = MappingProxyType({key: str(value) for key, value in image.hyperparameters.items()})
-    return RosterEntry(name, image.title, "batch", image.order, image.hue, image.about, given, image.least_mnist)
+    takes = tuple(image.takes)
+    return RosterEntry(name, image.title, "batch", image.order, image.hue, image.about, given, takes, image.least_mnist)
 
 
 def roster(images: Mapping[str, bytes]) -> Roster:

@@ -45,6 +45,17 @@ class TrainingSettings(BaseSettings):
     training_rounds: Annotated[int, Field(ge=1)] | None = Field(
         None, description="`rounds` of a rebuilt model, where its `image.json` has any; not given: as many as that says"
     )
+    training_limit_s: Annotated[int, Field(ge=1, le=2419200)] = Field(
+        3600, description="seconds after which a training job is stopped, and the rebuild fails"
+    )
+    training_spot: bool = Field(
+        False,
+        description="train on spare instances (managed spot training): cheaper on AWS, and may have to wait or begin again",
+    )
+    training_wait_s: Annotated[int, Field(ge=1, le=2419200)] = Field(
+        7200,
+        description="seconds that a training job on spare instances may take with all its waiting; training_limit_s at least",
+    )
     seed: int = Field(20181103, description="seed of every draw of chance in training")
     retrain_after_labels: Annotated[int, Field(ge=1)] | None = Field(
         None, description="new labels after which a batch model is rebuilt by itself; not given: labels alone begin no rebuild"

@@ -735,17 +735,24 @@ Reason = Annotated[str, typer.Option("--why", "--reason", help="Why; kept with t
 def train(
     target: Annotated[str | None, typer.Argument(help="The batch model to rebuild.", show_default=False)] = None,
     base: Annotated[bool, typer.Option("--base", help="Train on MNIST alone, without players' drawings.")] = False,
+    given: Annotated[
+        list[str], typer.Option("--set", help="NAME=VALUE, a hyperparameter in place of the image's own. May be repeated.")
+    ] = [],  # noqa: B006
     reason: Reason = "",
     wait: Annotated[bool, typer.Option(help="Wait for the end, and show the progress.")] = True,
     as_json: Json = False,
 ) -> None:
     """Rebuild a model from its base and all feedback; exit status 1 if the rebuild fails, 2 if the gate refuses the result."""
-    from deploy.retraining import follow
+    from deploy.retraining import follow, hyperparameters
 
     settings = Settings.load()
     if target is None:
         raise CommandDeclined(f"say which model is to be rebuilt: {', '.join(settings.roster().batch)}")
-    body = {"target": target, "base": base, "reason": reason}
+    try:
+        own = hyperparameters(given)
+    except ValueError as wrong:
+        raise CommandDeclined(str(wrong)) from wrong
+    body = {"target": target, "base": base, "reason": reason, **({"hyperparameters": own} if own else {})}
     if not wait:
         command_id = _ordered("retrain", body)
         print(

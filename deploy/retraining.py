@@ -1,6 +1,6 @@
 """Follows a rebuild on the dashboard's socket until it is done, refused or failed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -17,6 +17,24 @@ LEFT = 130
 """The exit status after Ctrl-C, as shells have it: the rebuild goes on."""
 PATIENCE_S = 900.0
 """The longest time to wait without news of the rebuild."""
+
+
+def hyperparameters(given: Sequence[str]) -> dict[str, str]:
+    """Read what ``--set`` was given.
+
+    Raises:
+        ValueError: If one is not of the form NAME=VALUE, or comes twice.
+
+    >>> hyperparameters(["eta=0.1", "rounds=30"])
+    {'eta': '0.1', 'rounds': '30'}
+    """
+    told: dict[str, str] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not (name and equals and value) or name in told:
+            raise ValueError(f"--set {one!r}: write NAME=VALUE, each name once, as eta=0.1")
+        told[name] = value
+    return told
 
 
 def follow(

@@ -183,8 +183,8 @@ def submit_with_sdk(settings: Settings, read: Callable[[], str]) -> str | None:
         base_job_name=request.name,
         training_image=request.image,
         hyperparameters=request.hyperparameters,
-        compute=Compute(instance_type=settings.training_instance, instance_count=INSTANCES, volume_size_in_gb=10),
-        stopping_condition=StoppingCondition(max_runtime_in_seconds=3600),
+        compute=Compute(**_compute(settings)),
+        stopping_condition=StoppingCondition(**_limits(settings)),
         output_data_config=OutputDataConfig(s3_output_path=request.output),
     )
     try:
@@ -195,6 +195,19 @@ def submit_with_sdk(settings: Settings, read: Callable[[], str]) -> str | None:
             return None
         return str(error)
     return None
+
+
+def _compute(settings: Settings) -> dict[str, Any]:
+    """Return on what a job runs. No image trains on several instances at once, so it is always one."""
+    spot = {"enable_managed_spot_training": True} if settings.training_spot else {}
+    return {"instance_type": settings.training_instance, "instance_count": INSTANCES, "volume_size_in_gb": 10, **spot}
+
+
+def _limits(settings: Settings) -> dict[str, int]:
+    """Return how long a job may take; SageMaker wants to know how long one waits for spare instances."""
+    limit = settings.training_limit_s
+    wait = {"max_wait_time_in_seconds": max(limit, settings.training_wait_s)} if settings.training_spot else {}
+    return {"max_runtime_in_seconds": limit, **wait}
 
 
 # --- following -------------------------------------------------------------------------------------------------------

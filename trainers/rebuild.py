@@ -8,7 +8,8 @@ interrupted anywhere is resumed by carrying out the same command again.
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -29,6 +30,7 @@ from trainers.promote import Promoter, say
 from trainers.rebuild_progress import SHARES, Teller
 from trainers.registry import Registered, Registry
 from trainers.serving import Serving
+from trainers.standing import JobStanding
 
 log = structlog.get_logger()
 
@@ -256,7 +258,7 @@ class Rebuilder:
         submitter = jobs.Submitter(settings)
         try:
             made, making = self._datasets.assembled(command, tell)
-            given = hyperparameters(self._model_log.roster[command.target], settings)
+            given = hyperparameters(self._model_log.roster[command.target], settings, command.hyperparameters)
             known = self._model_log.published(command.target)
             if why := judging.nothing_new(judging.made_of(settings, command.target, made.digest, given), known):
                 raise NothingNew(why)
@@ -280,17 +282,19 @@ class Rebuilder:
 
     def _trained(self, name: str, tell: Teller) -> JobProgress:
         begin, end = SHARES["training"], SHARES["evaluation"]
+        standing = JobStanding(self._cost(JobProgress("", seconds=3600.0)).get("training_cost_usd"))
         for now in self._jobs.follow(name):
-            tell.onward("training", begin + now.fraction * (end - begin), f"{name}: {now.stage or now.status}", now.log)
+            told = standing.told(now.stage or now.status, now.log, time.monotonic())
+            tell.onward("training", begin + now.fraction * (end - begin), f"{name}: {told}", now.log)
         return now
 
 
-def hyperparameters(model: RosterEntry, settings: Settings) -> dict[str, str]:
-    """Return the hyperparameters of a rebuild: the image's own, the rounds of the settings if given, and the seed."""
+def hyperparameters(model: RosterEntry, settings: Settings, own: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the hyperparameters of a rebuild: the command's, then the settings' rounds and seed, then the image's own."""
     told = {**model.hyperparameters, "seed": str(settings.seed)}
     if "rounds" in told and settings.training_rounds is not None:
         told["rounds"] = str(settings.training_rounds)
-    return told
+    return {**told, **(own or {})}
 
 
 def _key(uri: str) -> str:

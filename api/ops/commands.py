@@ -83,7 +83,12 @@ def command_routes(commands: APIRouter, door: Door, board: ModelBoard) -> None:
     @ordering("retrain", {"target": "xgboost", "reason": "a week of corrections"}, {"target": "mxnet", "base": True})
     async def retrain(request: RetrainRequest, given: Given) -> Accepted:
         """Rebuild a batch model. /ws/watch and the state of the command show the progress."""
-        return await door.put(RetrainModel(command_id=uuid4(), **given, **known(request, board.roster)))
+        asked = known(request, board.roster)
+        takes = board.roster.entry(request.target).takes
+        if strange := [name for name in request.hyperparameters if takes and name not in takes]:
+            why = f"{request.target} has no hyperparameter {strange[0]!r}: there is {', '.join(takes)}"
+            raise RequestValidationError([wrong_field(why, ("hyperparameters", strange[0]))])
+        return await door.put(RetrainModel(command_id=uuid4(), **given, **asked))
 
     @ordering("promote", {"target": "xgboost", "version": "3"}, {"target": ONLINE_MODELS[0], "version": "softmax-1"})
     async def promote(request: PromoteRequest, given: Given) -> Accepted:

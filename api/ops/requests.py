@@ -4,7 +4,18 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from contracts.events import ONLINE_MODELS, DriftAction, DriftKind, ModelName, Part, PlayerId, Probability, Restriction, Version
+from contracts.events import (
+    ONLINE_MODELS,
+    DriftAction,
+    DriftKind,
+    Hyperparameters,
+    ModelName,
+    Part,
+    PlayerId,
+    Probability,
+    Restriction,
+    Version,
+)
 
 
 class CommandRequest(BaseModel):
@@ -28,6 +39,8 @@ class RetrainRequest(ModelRequest):
 
     base: bool = False
     """Whether to train on MNIST alone, without players' drawings."""
+    hyperparameters: Hyperparameters = {}
+    """Hyperparameters in place of the image's own, such as {"eta": "0.1"}."""
 
 
 class PromoteRequest(ModelRequest):

@@ -495,10 +495,12 @@ def test_datasets_are_listed_and_one_is_shown(gamenight: Gamenight, game: int, m
 @pytest.mark.parametrize("name", ["train", "retrain"])
 def test_a_base_is_trained_by_either_name(gamenight: Gamenight, game: int, name: str) -> None:
     given = {"GAMENIGHT_PORT": game, "GAMENIGHT_OPERATOR_TOKEN": "right"}
-    done = gamenight(name, "tensorflow", "--base", "--no-wait", "--reason", "ordered", "--json", **given)
+    own = ("--set", "epochs=2", "--set", "learning_rate=0.01")
+    done = gamenight(name, "tensorflow", "--base", *own, "--no-wait", "--reason", "ordered", "--json", **given)
 
     assert json.loads(done.stdout) == {"command_id": "ordered"}
-    assert _Game.ordered == [("/api/ops/retrain", {"target": "tensorflow", "base": True, "reason": "ordered"})]
+    body = {"target": "tensorflow", "base": True, "reason": "ordered"}
+    assert _Game.ordered == [("/api/ops/retrain", body | {"hyperparameters": {"epochs": "2", "learning_rate": "0.01"}})]
 
 
 @pytest.mark.parametrize("name", ["train", "retrain"])

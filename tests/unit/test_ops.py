@@ -70,6 +70,7 @@ def commands(bus: Bus) -> list[Any]:
 
 ORDERS: list[tuple[str, dict[str, Any], str]] = [
     ("retrain", {"target": "tensorflow", "base": True}, "RetrainModel"),
+    ("retrain", {"target": "xgboost", "hyperparameters": {"eta": "0.1", "rounds": "30"}}, "RetrainModel"),
     ("promote", {"target": "xgboost", "version": "3"}, "PromoteModel"),
     ("rollback", {"target": "xgboost"}, "RollBackModel"),
     ("rollback", {"target": "xgboost", "version": "base1"}, "RollBackModel"),
@@ -132,6 +133,9 @@ def test_an_order_is_on_the_log_when_it_is_answered(bus, address, path, body, ki
         ("drift-policy", {}, "give an action, a cooldown"),
         ("drift-policy", {"actions": {"weather": "notify"}}, "class-mix"),
         ("drift-policy", {"actions": {"ink": "explode"}}, "retrain"),
+        ("retrain", {"target": "xgboost", "hyperparameters": {"depth": "3"}}, "no hyperparameter 'depth': there is rounds"),
+        ("retrain", {"target": "xgboost", "hyperparameters": {"eta; rm": "3"}}, "is a name of letters"),
+        ("retrain", {"target": "xgboost", "hyperparameters": {"eta": "9" * 41}}, "40"),
         ("drift-policy", {"cooldown_s": -1}, "cooldown_s"),
         ("drift-policy", {"least_hands": 0}, "least_hands"),
         ("restrict", {"player_id": "", "restriction": "none"}, "player_id"),

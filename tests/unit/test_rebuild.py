@@ -99,6 +99,8 @@ def test_a_rebuild_takes_its_hyperparameters_from_the_image_and_rounds_that_are_
     assert hyperparameters(boosted, asked) == {**boosted.hyperparameters, "seed": "7"}
     assert hyperparameters(boosted, given) == {**boosted.hyperparameters, "seed": "7", "rounds": "4"}
     assert hyperparameters(network, given) == {**network.hyperparameters, "seed": "7"}
+    own = {"rounds": "9", "eta": "0.1"}
+    assert hyperparameters(boosted, given, own) == {**boosted.hyperparameters, "seed": "7", "rounds": "9", "eta": "0.1"}
 
 
 def test_drawings_of_banned_players_are_left_out_of_the_dataset_and_of_quarantined_ones_are_not(monkeypatch):

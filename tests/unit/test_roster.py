@@ -1,5 +1,6 @@
 """The roster: which models there are, and what is said of each."""
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from contracts.events import BLEND, ONLINE_MODELS, PERSONAL_MODEL
 from contracts.roster import RosterError, is_batch, roster
 from contracts.settings import Settings
-from tests.roster import BATCH_MODELS, MODELS, ROSTER
+from tests.roster import BATCH_MODELS, IMAGES, MODELS, ROSTER
 
 ROOT = Path(__file__).parents[2]
 TWO = {"title": "A model", "about": "It guesses."}
@@ -158,3 +159,11 @@ def test_the_containers_have_what_the_images_say_of_themselves_and_name_none_of_
 
     assert "COPY --from=roster /opt/gamenight/trainers/images trainers/images" in dockerfile
     assert not any(model in dockerfile for model in BATCH_MODELS)
+
+
+@pytest.mark.parametrize("algorithm", BATCH_MODELS)
+def test_an_image_says_which_hyperparameters_its_training_takes(algorithm: str) -> None:
+    source = (IMAGES[algorithm] / "train.py").read_text()
+    [known] = [one for one in ast.walk(ast.parse(source)) if isinstance(one, ast.ClassDef) and one.name == "Hyperparameters"]
+    fields = [one.target.id for one in known.body if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)]
+    assert list(ROSTER.entry(algorithm).takes) == fields

@@ -101,10 +101,8 @@ class TrainingJobs:
         name = request["TrainingJobName"]
         arn = self._names.arn(KIND, name)
         if self._state.get(KIND, name):
-            raise in_use(
-                "Training job names must be unique within an AWS account and region,"
-                f" and a training job with this name already exists ({arn})"
-            )
+            told = "Training job names must be unique within an AWS account and region"
+            raise in_use(f"{told}, and a training job with this name already exists ({arn})")
         self.refuse(request)
         now = wire.now()
         document = {
@@ -143,9 +141,7 @@ class TrainingJobs:
         document = self._get(request["TrainingJobName"])
         run = self._runs.get(document["TrainingJobName"])
         if document["TrainingJobStatus"] not in ("InProgress", "Stopping") or run is None:
-            raise invalid(
-                "The request was rejected because the training job is in status " + document["TrainingJobStatus"] + "."
-            )
+            raise invalid(f"The request was rejected because the training job is in status {document['TrainingJobStatus']}.")
         if document["TrainingJobStatus"] == "InProgress":
             pending = document["SecondaryStatus"] == "Pending"
             self._move(run.document, "Stopping", "Stopping")
@@ -159,9 +155,7 @@ class TrainingJobs:
         """Delete a job that has ended."""
         document = self._get(request["TrainingJobName"])
         if document["TrainingJobStatus"] in ("InProgress", "Stopping"):
-            raise in_use(
-                f"Training job {document['TrainingJobName']} is in status {document['TrainingJobStatus']}: stop it first"
-            )
+            raise in_use(f"Training job {document['TrainingJobName']} is {document['TrainingJobStatus']}: stop it first")
         self._state.drop(KIND, document["TrainingJobName"])
         self._tags.forget(document["TrainingJobArn"])
         return {}
@@ -195,7 +189,8 @@ class TrainingJobs:
 
     def task(self, name: str) -> asyncio.Task[None] | None:
         """Return the task that runs a job; None, if the job has ended."""
-        return self._runs[name].task if name in self._runs else None
+        run = self._runs.get(name)
+        return run.task if run else None
 
     def refuse(self, request: Document) -> None:
         """Raise an `AwsError` for a request that this machine cannot do."""
@@ -210,6 +205,11 @@ class TrainingJobs:
                 raise invalid(f"Regex of metric {definition['Name']}: {wrong}") from wrong
         if request.get("ResourceConfig", {}).get("InstanceCount", 1) != 1:
             raise AwsError("ResourceLimitExceeded", "This machine is one instance: set InstanceCount to 1")
+        limits = request.get("StoppingCondition", {})
+        if request.get("EnableManagedSpotTraining") and limits.get("MaxWaitTimeInSeconds", 0) < limits.get(
+            "MaxRuntimeInSeconds", _DAY_S
+        ):
+            raise invalid("With EnableManagedSpotTraining, MaxWaitTimeInSeconds must be at least MaxRuntimeInSeconds")
         for channel in request.get("InputDataConfig", []):
             source = channel["DataSource"].get("S3DataSource")
             mode = channel.get("InputMode") or algorithm.get("TrainingInputMode", "File")
