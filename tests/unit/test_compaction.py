@@ -89,12 +89,12 @@ def test_an_hour_that_is_over_becomes_one_object_and_says_of_each_partition_what
 
 def test_a_trainer_that_is_killed_anywhere_in_a_merge_loses_and_doubles_nothing():
     whole = MemoryBlobs()
-    filled(whole)
+    filled(whole, hours=2, parts=2)
     before = sorted(read(whole))
     tidy(whole, LATER, None, nothing)
-    for n in range(30):
+    for n in range(12):
         blobs = Mortal()
-        filled(blobs)
+        filled(blobs, hours=2, parts=2)
         blobs.left = n
         try:
             tidy(blobs, LATER, None, nothing)
