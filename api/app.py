@@ -125,7 +125,7 @@ def create_app(
     itself = ProcessMetrics("api", f"api-{settings.port}-{gethostname()}", settings.home)
     exported = Exported(board, metrics.traffic, processes, commands, itself.told, now)
     relay.subscribe(health, rates, metrics.traffic, live_only=True)
-    forgetting = Forgetting(game, recent, teachers, commands, audit)
+    forgetting = Forgetting(game, recent, teachers, commands, audit, rebuilds)
     relay.subscribe(probes, processes, latency, commands, audit, teachers, drift, honest, rebuilds, feed, forgetting)
 
     @asynccontextmanager

@@ -1930,12 +1930,6 @@ class CommandSettled(SignedEvent):
     target: str
     outcome: Literal["done", "refused", "failed"]
     message: str
-    command: Name | None = None
-    """The command's type, and below who gave it: of a command alone that is cut out of the log with the player it names."""
-    by: Name | None = None
-    via: Literal["cli", "http", "policy", "router", "player"] | None = None
-    address: Name | None = None
-    token: Name | None = None
 
 
 class CommandRefused(SignedEvent):
@@ -1958,6 +1952,26 @@ class CommandRefused(SignedEvent):
     token: Name
     message: Text
     """Why it was refused."""
+
+
+class CommandCut(SignedEvent):
+    """A command was cut out of the log since it named a player who is forgotten; what of it names nobody stays for the audit.
+
+    Written by trainers.forgetting; read by the audit of api.ops. It is of the time of the command. Twice is harmless:
+    it says the same.
+    """
+
+    type: Literal["CommandCut"] = "CommandCut"
+    command_id: UUID
+    command: Name
+    """The type of the command; of what was refused at the door, its route."""
+    target: Name
+    by: Name
+    via: Literal["cli", "http", "policy", "router", "player"] | None = None
+    address: Name | None = None
+    token: Name | None = None
+    outcome: Literal["refused"] | None = None
+    """Whether it was refused at the door; of a command, CommandSettled has the outcome."""
 
 
 class MessageRejected(Event):
@@ -2192,6 +2206,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     ForgettingAdvanced,
     CommandSettled,
     CommandRefused,
+    CommandCut,
     MessageRejected,
     MessageRepaired,
     MessageReplayed,
@@ -2263,6 +2278,7 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     ForgettingAdvanced: ("trainer",),
     CommandSettled: ("trainer",),
     CommandRefused: ("api",),
+    CommandCut: ("trainer",),
     MessageRejected: PROCESSES,
     MessageRepaired: ("api",),
     MessageReplayed: ("api",),

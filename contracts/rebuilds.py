@@ -80,6 +80,18 @@ class RebuildQueue:
             self._steps[event.command_id] = before if before is not None and ended else event
             self._bound()
 
+    def forget(self, player_id: str) -> None:
+        """Forget what was told of a player; that rebuilds were asked for, and cancelled, stays."""
+        for key, command in self._commands.items():
+            if player_id in command.reason:
+                self._commands[key] = command.model_copy(update={"reason": ""})
+        for key, cancel in self._cancels.items():
+            if player_id in cancel.reason:
+                self._cancels[key] = cancel.model_copy(update={"reason": ""})
+        for key, step in self._steps.items():
+            if player_id in step.message:
+                self._steps[key] = step.model_copy(update={"message": ""})
+
     def _bound(self) -> None:
         ended = [key for key, step in self._steps.items() if step.step in TRAINING_ENDS]
         for key in ended[: max(0, len(ended) - KEPT)]:

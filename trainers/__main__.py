@@ -138,7 +138,8 @@ class Trainer:
         since = signed_since(blobs, all_records(bus, [SignedEvent.topic]))
         registry = Registry(settings, blobs)
         model_log, commands = self._model_log, bus.follow(["commands.v1", "drift.v1"], "start")
-        reader = LogReader(model_log, Rejections(bus), Proofs(public_keys(settings), since))
+        proofs = Proofs(public_keys(settings), since)
+        reader = LogReader(model_log, Rejections(bus), proofs)
         self._catch_up(reader, commands)
         models = bus.follow(["models.v1"], "start")
         self._catch_up(reader, models)
@@ -181,7 +182,9 @@ class Trainer:
         made = (model_log, serving, promoter, registry, approvals, work.pause)
         rebuilder = Rebuilder(settings, bus, blobs, sinks.archive, *made)
         triggers = Triggers(settings, blobs, model_log, archive.places, promoter.say)
-        forgetter = Forgetter(settings, bus, blobs, observations, sinks.held, rebuilder.held, model_log, promoter, work.pause)
+        forgetter = Forgetter(
+            settings, bus, blobs, observations, sinks.held, rebuilder.held, model_log, promoter, work.pause, proofs
+        )
         self._start("archive", lambda: work.keep(sinks.archive_and_tidy, settings.archive_every_s))
         self._start("observations", lambda: work.keep(sinks.observe, settings.archive_every_s))
         self._start("rebuilds", lambda: work.rebuild(rebuilder))

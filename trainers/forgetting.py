@@ -19,7 +19,6 @@ from uuid import UUID, uuid4
 import structlog
 
 from contracts.events import (
-    ONLINE_MODELS,
     TOPICS,
     CommandSettled,
     ExamplesForgotten,
@@ -38,8 +37,10 @@ from contracts.settings import Settings
 from producers.certificate import signed, signing_key
 from producers.cutting import CUTTABLE, Found, LogCutter, NotCut, scan
 from producers.placement import partition_of
+from producers.signing import Proofs
 from trainers import archive, dataset_store, forgetting_log, home_files
 from trainers.certificate_draft import LEFT, OLD_EXPERIMENTS, CertificateDraft, certificate_key, certified
+from trainers.forgettable import LEAST_NAME, CannotForget, refuse_frozen, refuse_nobody, refuse_old
 from trainers.forgetting_log import (
     STAGES,
     Echoes,
@@ -53,6 +54,7 @@ from trainers.forgetting_log import (
 )
 from trainers.jobs import Pause
 from trainers.model_log import ModelLog
+from trainers.named_commands import remnants
 from trainers.observations import Observations
 from trainers.promote import Promoter
 
@@ -68,18 +70,12 @@ ROUNDS: Final = 5
 """How often the folds and the log are gone over until nothing new of the player has come."""
 _SAID: Final = frozenset(event.topic for event in (PlayerForgotten, ExamplesForgotten, LessonTaught, StageForgot, ForgetPlayer))
 """The topics on which the forgetting itself names the player."""
-LEAST_NAME: Final = 16
-"""The least length of an id: a shorter one is no player's, and may be part of something else."""
 JUMP: Final = 1 << 24
 """By how much the lessons' numbers go on: more than are taught meanwhile."""
 SHARES: Final = {"door": 0.02, "folds": 0.1, "lessons": 0.3, "log": 0.4, "archive": 0.75, "observations": 0.85, "proof": 0.92}
 """The share that is done when each step begins."""
 
 log = structlog.get_logger()
-
-
-class CannotForget(RuntimeError):
-    """A player cannot be forgotten here; the message says why, and what to do."""
 
 
 class Forgetter:
@@ -96,6 +92,7 @@ class Forgetter:
         model_log: ModelLog,
         promoter: Promoter,
         pause: Pause,
+        proofs: Proofs,
     ) -> None:
         """Keep the parts that it needs.
 
@@ -109,6 +106,7 @@ class Forgetter:
             model_log: The log, folded.
             promoter: Publishes what is folded into it.
             pause: Waits; raises when the trainer must stop.
+            proofs: Says of each command that is cut whether it is by whom it says.
         """
         self._settings = settings
         self._bus = bus
@@ -119,6 +117,7 @@ class Forgetter:
         self._model_log = model_log
         self._promoter = promoter
         self._pause = pause
+        self._proofs = proofs
         self._cutter = LogCutter(settings, bus, pause)
 
     def carry_out(self, command: ForgetPlayer) -> None:
@@ -163,8 +162,10 @@ class Forgetter:
         if len(player) < LEAST_NAME:
             raise CannotForget(f"no player has an id of under {LEAST_NAME} letters: see `gamenight players`")
         draft = CertificateDraft(self._blobs, mark_of(player))
-        self._refuse_frozen()
-        self._refuse_old(self._scanned(command))
+        refuse_frozen(self._model_log)
+        theirs = self._scanned(command)
+        refuse_nobody(self._model_log, command, theirs)
+        refuse_old(theirs, _SAID)
         self._tell(command, "door", "nobody may play as this player any more")
         self._shut(player)
         self._pause(QUIET_S)
@@ -193,30 +194,6 @@ class Forgetter:
             facts["log"] = {"ends": draft.ends, "others_before": draft.before, "others_after": after}
             self._tell(command, "proof", "everything is looked through once more")
             return self._certify(command, draft, facts)
-
-    def _refuse_old(self, found: Found) -> None:
-        """Refuse where others would lose records by it, as where the log was begun before keys had marks."""
-        theirs = {record.topic for record in found.records} | _SAID
-        old = {topic: n for topic, n in found.unmarked.items() if topic in theirs}
-        if old:
-            passing = [topic for topic in old if TOPICS[topic].retention_ms >= 0]
-            days = max((TOPICS[topic].retention_ms // 86_400_000 for topic in passing), default=0)
-            wait = f"those of {', '.join(passing)} go by themselves in {days} days; " if passing else ""
-            raise CannotForget(
-                f"the log was begun by a version whose records cannot be cut out one by one ({', '.join(sorted(old))}): {wait}"
-                "what is kept for good stays in this home. `gamenight ban` takes what the player taught out of the models, and"
-                " a new home can forget everybody (docs/forgetting.md)"
-            )
-        try:
-            found.refuse_lossy(theirs)
-        except NotCut as lossy:
-            raise CannotForget(str(lossy)) from lossy
-
-    def _refuse_frozen(self) -> None:
-        """Refuse while an online model answers as it did: it has learned from the player, and would go on to answer so."""
-        frozen = [model for model in ONLINE_MODELS if self._model_log.frozen(model) is not None]
-        if frozen:
-            raise CannotForget(f"{frozen[0]} is frozen with what it had learned: `gamenight thaw {frozen[0]}` first")
 
     def _shut(self, player: str) -> None:
         """Let nobody play as the player, and take them off the list of restricted players."""
@@ -265,6 +242,8 @@ class Forgetter:
     def _cut(self, player: str, found: Found, but: UUID | None) -> None:
         """Cut the records that were found out of the log; ``but``: the command that stays for now."""
         wanted = is_of(player, but)
+        for remnant in remnants(found.records, self._proofs.against):
+            self._promoter.say(remnant)
         compacted = [name for name in TOPICS if name not in CUTTABLE]
         found.entries = {(one.topic, one.partition) for one in scan(self._bus, compacted, wanted).records}
         self._cutter.cut(found, wanted, WITHIN_S)
@@ -342,8 +321,8 @@ class Forgetter:
         self._promoter.say(ForgettingAdvanced.model_validate(fields))
 
     def _settle(self, command: ForgetPlayer, outcome: str, message: str) -> None:
-        told = {"command": command.type, "outcome": outcome, "message": message[:1000]}
-        self._promoter.say(CommandSettled.model_validate(command.model_dump(exclude={"type", "at", "signature"}) | told))
+        fields = {"command_id": command.command_id, "target": command.target, "outcome": outcome, "message": message[:1000]}
+        self._promoter.say(CommandSettled.model_validate(fields))
 
 
 def _told(error: Exception) -> str:

@@ -38,6 +38,7 @@ from producers.cutting import OF_PLAYERS
 from producers.topics import open_admin
 from producers.whole_log import all_records
 from trainers.jobs import Pause
+from trainers.named_commands import names
 
 STAGES: Final = frozenset({"joiner", "scorer", "learner", "evidence", "personal"})
 _SOURCES: Final = {
@@ -58,7 +59,7 @@ def is_of(player_id: str, but: UUID | None = None) -> Callable[[Record], bool]:
     """Return what says whether a record is a player's, or names them.
 
     On the topics of players the key says it, so that no record of anybody else is ever taken for theirs. Elsewhere it is the
-    whole id as a word of the text.
+    whole id as a word of the text; of commands, of what says something of a player (`trainers.named_commands`).
 
     Args:
         player_id: The player.
@@ -78,7 +79,7 @@ def is_of(player_id: str, but: UUID | None = None) -> Callable[[Record], bool]:
         if record.topic == RestrictionSet.topic:
             return word.search(record.value) is not None and b'"RestrictionSet"' in record.value
         if record.topic == CommandSettled.topic:
-            return word.search(record.value) is not None and (command is None or command not in record.value)
+            return names(record, player_id, word) and (command is None or command not in record.value)
         return record.topic == MessageRejected.topic and (word.search(record.value) is not None or _rejected(record, word))
 
     return wanted

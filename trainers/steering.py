@@ -281,12 +281,12 @@ class Steering:
         later = f"; {', '.join(frozen)} is frozen, and will be without it once it is thawed" if frozen else ""
         match restriction:
             case "none":
-                return f"what {player} teaches counts, as far as the player is trusted{later.replace('without', 'with')}"
+                return f"what the player teaches counts, as far as the player is trusted{later.replace('without', 'with')}"
             case "quarantined":
-                return f"nothing that {player} taught or teaches counts in the online models{later}"
+                return f"nothing that the player taught or teaches counts in the online models{later}"
             case "banned":
                 return (
-                    f"nothing that {player} taught or teaches counts in the online models, nor in datasets from now on{later}"
+                    f"nothing that the player taught or teaches counts in the online models, nor in datasets from now on{later}"
                 )
 
     def _set_learning(self, command: FreezeLearning | ThawLearning, *, frozen: bool) -> str:

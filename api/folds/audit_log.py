@@ -12,10 +12,11 @@ from uuid import UUID
 from cachetools import FIFOCache
 from pydantic import BaseModel
 
-from contracts.events import POLICIES, Command, CommandRefused, CommandSettled, Event
+from contracts.events import POLICIES, Command, CommandCut, CommandRefused, CommandSettled, Event, ForgetPlayer, RestrictPlayer
 
 MAX_AUDITED: Final = 20_000
 """How many of the newest commands are told; `gamenight` reads no more of the log than that."""
+Given = Command | CommandRefused | CommandCut
 _OF_ALL: Final = frozenset(Command.model_fields) - {"target"}
 
 
@@ -43,16 +44,18 @@ class Audited(BaseModel):
 class AuditLog:
     """The newest commands, as the audit tells them."""
 
-    takes: ClassVar[tuple[type[Event], ...]] = (Command, CommandRefused, CommandSettled)
+    takes: ClassVar[tuple[type[Event], ...]] = (Command, CommandCut, CommandRefused, CommandSettled)
 
     def __init__(self) -> None:
         """Start empty; `apply` the topic from its start."""
-        self._commands: FIFOCache[UUID, Command | CommandRefused] = FIFOCache(MAX_AUDITED)
+        self._commands: FIFOCache[UUID, Given] = FIFOCache(MAX_AUDITED)
         self._ends: FIFOCache[UUID, CommandSettled] = FIFOCache(MAX_AUDITED)
 
-    def apply(self, event: Command | CommandRefused | CommandSettled) -> None:
+    def apply(self, event: Given | CommandSettled) -> None:
         """Apply a command, a refusal, or the outcome of a command."""
-        if isinstance(event, CommandSettled):
+        if isinstance(event, CommandCut):
+            self._commands[event.command_id] = event
+        elif isinstance(event, CommandSettled):
             self._ends.setdefault(event.command_id, event)
         else:
             self._commands.setdefault(event.command_id, event)
@@ -60,8 +63,13 @@ class AuditLog:
     def forget(self, player_id: str) -> None:
         """Forget what was told of a player; that commands were given stays."""
         for key, command in list(self._commands.items()):
-            if player_id in command.reason:
-                self._commands[key] = command.model_copy(update={"reason": ""})
+            texts = {name: "" for name in ("reason", "message") if player_id in getattr(command, name, "")}
+            if isinstance(command, CommandRefused) and player_id in command.target:
+                texts["target"] = "-"
+            if isinstance(command, RestrictPlayer | ForgetPlayer) and player_id == command.player_id:
+                texts["player_id"] = "-"
+            if texts:
+                self._commands[key] = command.model_copy(update=texts)
         for key, end in list(self._ends.items()):
             if player_id in end.message:
                 self._ends[key] = end.model_copy(update={"message": ""})
@@ -78,15 +86,14 @@ class AuditLog:
             command: Only this command, as the event or the route is called, in any case; None: all.
         """
         wanted = None if command is None else _plain(command)
-        gone = [end for key, end in self._ends.items() if end.command is not None and key not in self._commands]
-        for event in sorted([*self._commands.values(), *gone], key=lambda one: one.at, reverse=True):
+        for event in sorted(self._commands.values(), key=lambda one: one.at, reverse=True):
             if since is not None and event.at < since:
                 return
-            named = event.type if isinstance(event, Command) else event.command or ""
+            named = event.type if isinstance(event, Command) else event.command
             if who in (None, _who(event)) and target in (None, event.target) and (wanted is None or wanted in _plain(named)):
                 yield self._entry(event, named)
 
-    def _entry(self, event: Command | CommandRefused | CommandSettled, named: str) -> Audited:
+    def _entry(self, event: Given, named: str) -> Audited:
         entry = Audited(
             command_id=event.command_id,
             at=event.at,
@@ -97,8 +104,10 @@ class AuditLog:
             via=event.via,
             address=event.address,
             token=event.token,
-            why="" if isinstance(event, CommandSettled) else event.reason,
+            why="" if isinstance(event, CommandCut) else event.reason,
         )
+        if isinstance(event, CommandCut) and event.outcome == "refused":
+            return entry.model_copy(update={"outcome": "refused at the door", "settled": event.at})
         if isinstance(event, CommandRefused):
             return entry.model_copy(update={"outcome": "refused at the door", "message": event.message, "settled": event.at})
         if (end := self._ends.get(event.command_id)) is None:
@@ -106,11 +115,9 @@ class AuditLog:
         return entry.model_copy(update={"outcome": end.outcome, "message": end.message, "settled": end.at})
 
 
-def _who(event: Command | CommandRefused | CommandSettled) -> str:
-    """Return who gave a command: what only the API can know is taken from nobody else, but for what the trainer has cut out."""
-    if isinstance(event, CommandSettled):
-        return event.by or ""
-    if event.signer in (None, "api"):
+def _who(event: Given) -> str:
+    """Return who gave a command: what only the API can know is taken from nobody else."""
+    if event.signer in (None, "api") or isinstance(event, CommandCut):
         return event.by
     return event.by if event.signer == "trainer" and event.by in POLICIES else event.signer
 

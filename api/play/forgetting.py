@@ -11,6 +11,7 @@ from api.folds.recent_drawings import RecentDrawings
 from api.folds.teachers import Teachers
 from api.play.game import Game
 from contracts.events import CommandSettled, Event, ForgetPlayer, PlayersForgotten, StageForgot, mark_of
+from contracts.rebuilds import RebuildQueue
 
 _STAGE: Final = "personal"
 
@@ -21,7 +22,13 @@ class Forgetting:
     takes: ClassVar[tuple[type[Event], ...]] = (PlayersForgotten, StageForgot, CommandSettled)
 
     def __init__(
-        self, game: Game, recent: RecentDrawings, teachers: Teachers, commands: CommandStatus, audit: AuditLog
+        self,
+        game: Game,
+        recent: RecentDrawings,
+        teachers: Teachers,
+        commands: CommandStatus,
+        audit: AuditLog,
+        rebuilds: RebuildQueue,
     ) -> None:
         """Keep what remembers players."""
         self._game = game
@@ -29,6 +36,7 @@ class Forgetting:
         self._teachers = teachers
         self._commands = commands
         self._audit = audit
+        self._rebuilds = rebuilds
         self._known: set[str] = set()
 
     def apply(self, event: PlayersForgotten | StageForgot | CommandSettled) -> None:
@@ -51,3 +59,4 @@ class Forgetting:
         self._teachers.forget(player_id)
         self._commands.forget(player_id)
         self._audit.forget(player_id)
+        self._rebuilds.forget(player_id)

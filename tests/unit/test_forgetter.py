@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from contracts.events import (
     PlayersForgotten,
     RestrictionSet,
     RestrictPlayer,
+    decode,
     mark_of,
 )
 from contracts.ports import Bus
@@ -28,6 +29,7 @@ from contracts.settings import Settings
 from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
 from producers.placement import partition_of
+from producers.signing import Proofs
 from producers.whole_log import all_records
 from streams.evidence import Evidence
 from streams.online_base import load_base
@@ -60,7 +62,15 @@ class Shop:
         self.holds = False
         """Whether rebuilds are kept from beginning."""
         kept = SimpleNamespace(without=lambda player, tell: None)
-        parts: tuple[Any, ...] = (kept, nullcontext, self.held, self.model_log, self.promoter, lambda seconds: None)
+        parts: tuple[Any, ...] = (
+            kept,
+            nullcontext,
+            self.held,
+            self.model_log,
+            self.promoter,
+            lambda seconds: None,
+            Proofs(None),
+        )
         self.forgetter = Forgetter(Settings(home=home), self.bus, self.blobs, *parts)
 
     @contextmanager
@@ -140,7 +150,7 @@ def test_a_ban_that_comes_while_another_player_is_forgotten_is_kept(tmp_path: Pa
 
 
 def test_a_version_that_a_rebuild_at_work_makes_of_the_drawings_is_in_the_certificate(tmp_path: Path, monkeypatch):
-    shop, command = Shop(tmp_path), ForgetPlayer(command_id=uuid4(), by="x", player_id=EVE)
+    shop, command = Shop(tmp_path), ForgetPlayer(command_id=uuid4(), by="the player", via="player", player_id=EVE)
     several = [Placed(n, example(f"d{n}", player_id=("bob", EVE)[n % 2], features=features(n))) for n in range(6)]
     archive.Archive(shop.blobs).keep(0, several)
     examples, keys = dataset.read_archive(shop.blobs)
@@ -201,6 +211,21 @@ def test_an_id_that_is_no_players_is_refused_before_anything_is_looked_for(tmp_p
 
     assert settled(shop, command) == ("refused", False)
     assert not shop.model_log.marks
+
+
+def test_an_id_that_is_on_no_topic_of_players_is_refused_and_cuts_nothing_of_the_audit(tmp_path: Path):
+    given = RestrictPlayer(command_id=UUID(EVE), by="ada", player_id="bob", restriction="banned", reason=f"see {EVE}")
+    command = ForgetPlayer(command_id=uuid4(), by="ada", via="cli", player_id=EVE)
+    shop = Shop(tmp_path, command)
+    shop.bus.publish(given).result()
+
+    shop.forgetter.carry_out(command)
+
+    assert settled(shop, command) == ("refused", False)
+    assert not shop.model_log.marks
+    [kept, told] = [decode(one.topic, one.value) for one in all_records(shop.bus, ["commands.v1"])]
+    assert kept == given
+    assert "no player of this id" in getattr(told, "message", "")
 
 
 def test_a_lesson_that_came_after_the_words_is_seen_among_the_records_that_would_be_cut():

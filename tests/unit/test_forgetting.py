@@ -3,6 +3,7 @@
 import fcntl
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,9 +19,13 @@ from api.folds.teachers import Teachers
 from api.play.forgetting import Forgetting
 from api.play.frames import frame_of
 from contracts.events import (
+    CancelTraining,
+    CommandCut,
+    CommandRefused,
     CommandSettled,
     Event,
     ForgetPlayer,
+    FreezeLearning,
     LessonsCut,
     LessonsForgotten,
     MemoryAsked,
@@ -30,18 +35,21 @@ from contracts.events import (
     ResetAsked,
     RestrictionSet,
     RestrictPlayer,
+    RetrainModel,
     SeatClaimed,
     SeatOffered,
     StageForgot,
     mark_of,
 )
 from contracts.ports import Record
+from contracts.rebuilds import RebuildQueue
 from contracts.records import key_of, rejection
 from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
 from producers.certificate import BadCertificate, checked, signed, signing_key
 from producers.cutting import scan
 from producers.placement import marked, partition_of
+from producers.signing import Proofs, Signer, public_key
 from streams.ledger import Identity, Ledger
 from tests.experiments import learned
 from tests.histories import correction, drawing, example, features, lesson, named, seconds, taken_back
@@ -51,6 +59,7 @@ from trainers.certificate_draft import CertificateDraft, certificate_key, certif
 from trainers.example_sink import Placed
 from trainers.forgetting_log import drawings_of, experiments_anew, is_of, lesson_numbers
 from trainers.model_log import ModelLog
+from trainers.named_commands import remnants
 
 EVE = "7f1c6a0e-0000-4000-8000-00000000eee1"
 CODE = "ab" * 32
@@ -68,6 +77,7 @@ THEIRS = [
     RestrictPlayer(command_id=uuid4(), by="x", player_id=EVE, restriction="banned"),
     CommandSettled(command_id=uuid4(), target="players", outcome="done", message=f"what {EVE} teaches counts"),
     RestrictionSet(players={EVE: "banned", "bob": "banned"}),
+    FreezeLearning(command_id=uuid4(), target="river", by="ada", reason=f"{EVE} teaches nonsense"),
     SeatOffered(code_id=CODE, player_id=EVE, room="KQZF", valid_s=600),
     ResetAsked(reset_id=named("r"), player_id=EVE),
     MemoryReset(reset_id=named("r"), player_id=EVE, until=seconds(9)),
@@ -81,6 +91,11 @@ OTHERS = [
     example(player_id="bob", strokes=[[[1, 2]]]),
     RestrictPlayer(command_id=uuid4(), by="x", player_id=EVE + "2", restriction="banned"),
     RestrictionSet(players={"bob": "banned"}),
+    FreezeLearning(command_id=UUID(EVE), target="river", by="ada"),
+    FreezeLearning(command_id=uuid4(), target="river", by="ada", token=EVE, address=EVE),
+    FreezeLearning(command_id=uuid4(), target="river", by=EVE),
+    CommandSettled(command_id=UUID(EVE), target="river", outcome="done", message=""),
+    CommandCut(command_id=UUID(EVE), command="FreezeLearning", target="river", by="ada"),
     SeatOffered(code_id=CODE, player_id=EVE + "2", room="KQZF", valid_s=600),
     SeatClaimed(code_id=CODE, claim_id=named("k")),
     MemoryReset(reset_id=named("r"), player_id="bob", until=seconds(9)),
@@ -108,6 +123,36 @@ def test_the_command_itself_stays_for_now():
 
     assert is_of(EVE)(record(asked))
     assert not is_of(EVE, named("c"))(record(asked))
+
+
+def test_of_a_command_that_is_cut_stays_who_gave_it_and_how_it_ended_and_of_a_strangers_nothing():
+    signer, key = Signer("api", "01" * 32), uuid4()
+    who: dict[str, Any] = {"by": "ada", "via": "cli", "address": "127.0.0.1", "token": "ada/3f9c21"}
+    ban = signer.signed(RestrictPlayer(command_id=key, player_id=EVE, restriction="banned", reason=f"{EVE} again", **who))
+    no = signer.signed(CommandRefused(command_id=uuid4(), command="retrain", target=EVE, message=f"no {EVE}", **who))
+    end = Signer("trainer", "02" * 32).signed(
+        CommandSettled(command_id=key, target="players", outcome="done", message=f"{EVE} is banned")
+    )
+    forged = RestrictPlayer(command_id=uuid4(), player_id=EVE, restriction="banned", by="bob")
+    keys = f"api:{public_key('01' * 32)},trainer:{public_key('02' * 32)}"
+    log = [replace(record(one), timestamp_ms=int(ban.at.timestamp() * 1000)) for one in (ban, no, end, forged)]
+    assert all(is_of(EVE)(one) for one in log)
+
+    stay = list(remnants([*log, record(drawing(player=EVE))], Proofs(keys, seconds(0)).against))
+
+    audit, restarted = AuditLog(), AuditLog()
+    for event in (ban, no, end, *stay):
+        audit.apply(event)  # type: ignore[arg-type]
+    audit.forget(EVE)
+    for event in stay:
+        restarted.apply(event)  # type: ignore[arg-type]
+    told = list(restarted.entries())
+    assert {(one.command, one.who, one.token, one.outcome) for one in told} == {
+        ("RestrictPlayer", "ada", "ada/3f9c21", "done"),
+        ("retrain", "ada", "ada/3f9c21", "refused at the door"),
+    }
+    assert EVE not in "".join(one.model_dump_json() for one in (*told, *audit.entries()))
+    assert {one.command_id: one.at for one in told} == {ban.command_id: ban.at, no.command_id: no.at}
 
 
 def test_a_tombstone_of_a_players_record_is_theirs_too_since_its_key_names_them():
@@ -329,7 +374,7 @@ class Doors:
 
 def test_the_api_forgets_whose_mark_is_new_and_again_when_the_last_stage_has():
     doors, recent = Doors(), RecentDrawings(frame_of)
-    forgetting = Forgetting(doors, recent, Teachers(), CommandStatus(), AuditLog())  # type: ignore[arg-type]
+    forgetting = Forgetting(doors, recent, Teachers(), CommandStatus(), AuditLog(), RebuildQueue())  # type: ignore[arg-type]
     for player in ("bob", EVE):
         recent.add_drawing(named(player), player)
         recent.add_correction(named(f"{player}'s"), player)
@@ -351,12 +396,23 @@ def test_the_api_forgets_whose_mark_is_new_and_again_when_the_last_stage_has():
 )
 def test_who_asked_to_be_forgotten_hears_that_it_is_not_done_and_of_no_other_command(outcome: Any, target: str):
     doors, command_id = Doors(), uuid4()
-    forgetting = Forgetting(doors, RecentDrawings(frame_of), Teachers(), CommandStatus(), AuditLog())  # type: ignore[arg-type]
+    forgetting = Forgetting(doors, RecentDrawings(frame_of), Teachers(), CommandStatus(), AuditLog(), RebuildQueue())  # type: ignore[arg-type]
 
     forgetting.apply(CommandSettled(command_id=command_id, target=target, outcome=outcome, message="river is frozen"))
 
     told = [command_id] if target == "players" and outcome != "done" else []
     assert doors.kept == told
+
+
+def test_the_queue_of_rebuilds_keeps_no_text_about_a_player_who_is_forgotten():
+    queue, asked = RebuildQueue(), RetrainModel(command_id=uuid4(), target="xgboost", by="ada", reason=f"without {EVE}")
+    queue.apply(asked)
+    queue.apply(CancelTraining(command_id=uuid4(), training_id=asked.command_id, target="xgboost", by="ada", reason=EVE))
+
+    queue.forget(EVE)
+
+    assert EVE not in repr(queue.all())
+    assert len(queue.due()) == 1
 
 
 def test_a_command_status_keeps_nobody_who_is_forgotten():

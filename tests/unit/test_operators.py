@@ -12,7 +12,17 @@ import pytest
 from api.apps.keyring import OPERATORS, Keyring, KeyringError
 from api.folds.audit_log import AuditLog
 from api.ops.operators import Operator, Operators, Refusal
-from contracts.events import CommandRefused, CommandSettled, Event, PromoteModel, RestrictPlayer, RollBackModel, decode, now
+from contracts.events import (
+    CommandCut,
+    CommandRefused,
+    CommandSettled,
+    Event,
+    PromoteModel,
+    RestrictPlayer,
+    RollBackModel,
+    decode,
+    now,
+)
 from contracts.ports import Bus
 from contracts.settings import Settings
 from deploy import operators as people
@@ -153,24 +163,16 @@ def test_the_audit_names_no_player_and_forgets_what_was_said_of_one():
     audit.forget("eve")
 
     [after] = audit.entries()
-    assert (before.why, before.what) == ("eve again", "restriction=banned")
+    assert "eve" in before.model_dump_json(), "a text of before, which named the player"
+    assert before.what == "restriction=banned"
     assert "eve" not in after.model_dump_json()
     assert after.outcome == "done"
 
 
 def test_who_had_a_player_forgotten_is_told_when_the_command_is_cut_out_of_the_log():
-    settled = CommandSettled(
-        command_id=uuid4(),
-        target="players",
-        outcome="done",
-        message="",
-        command="ForgetPlayer",
-        by="ada",
-        via="cli",
-        token="ada/3f9c21",
-    )
-    audit = AuditLog()
-    audit.apply(settled)
+    key, audit = uuid4(), AuditLog()
+    audit.apply(CommandSettled(command_id=key, target="players", outcome="done", message=""))
+    audit.apply(CommandCut(command_id=key, command="ForgetPlayer", target="players", by="ada", via="cli", token="ada/3f9c21"))
 
     [entry] = audit.entries(who="ada", command="forget")
 
