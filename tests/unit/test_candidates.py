@@ -58,6 +58,13 @@ def numbers(name: str, low: str, high: str, scale: str = "Auto") -> dict[str, st
         ("Random", {"IntegerParameterRanges": [numbers("depth", "5", "3")]}, "depth is empty"),
         ("Random", {"IntegerParameterRanges": [numbers("depth", "a", "3")]}, "depth has no numbers"),
         ("Random", {"ContinuousParameterRanges": [numbers("eta", "nan", "3")]}, "eta is empty"),
+        ("Random", {"IntegerParameterRanges": [numbers("depth", "1", "1" + "0" * 400)]}, "depth goes beyond whole numbers"),
+        ("Random", {"IntegerParameterRanges": [numbers("depth", "-" + "9" * 19, "1")]}, "depth goes beyond whole numbers"),
+        (
+            "Random",
+            {"ContinuousParameterRanges": [numbers("eta", "-1e308", "1e308", "Linear")]},
+            "eta is wider than any number",
+        ),
         ("Random", {"ContinuousParameterRanges": [numbers("eta", "0", "1", "Logarithmic")]}, "above 0"),
         ("Random", {"ContinuousParameterRanges": [numbers("eta", "0", "1", "ReverseLogarithmic")]}, "within 0 and 1"),
         ("Random", {"ContinuousParameterRanges": [numbers("eta", "0", "1"), numbers("eta", "0", "1")]}, "needs one range"),

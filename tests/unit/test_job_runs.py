@@ -1,6 +1,7 @@
 """Jobs that run once and end: turns, stops, failures, and what becomes of them when the service is killed."""
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from deploy.local.sagemaker.job_runs import MOST_RESTARTS, JobRun, JobRuns, RunF
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
+from deploy.local.sagemaker.threads import in_thread
 
 
 class Jobs(JobRuns):
@@ -19,9 +21,18 @@ class Jobs(JobRuns):
 
     kind = "transform-job"
     prefix = "Transform"
+    begun, enough, done = threading.Event(), threading.Event(), threading.Event()
 
     def refuse(self, request: Document) -> None:
         """Everything can be done."""
+
+    def download(self, folder: Path) -> None:
+        """Write into the folder, in a thread, until the test has seen enough."""
+        self.begun.set()
+        assert self.enough.wait(5)
+        folder.mkdir(parents=True)
+        (folder / "given").touch()
+        self.done.set()
 
     async def work(self, run: JobRun, folder: Path) -> str:
         """Do what the name says."""
@@ -33,6 +44,8 @@ class Jobs(JobRuns):
             case "stops":
                 await run.stopping.wait()
                 return "Stopped"
+            case "downloads":
+                await in_thread(self.download, folder)
             case "hangs":
                 await asyncio.Event().wait()
         return "Completed"
@@ -139,3 +152,30 @@ async def test_a_job_outlives_services_that_were_told_to_end_and_one_that_was_st
     played = Played(tmp_path)
 
     assert (await played.job("hangs"))["TransformJobStatus"] == "Stopped"
+
+
+async def test_a_thread_that_writes_is_waited_for_and_nothing_is_left_of_the_folder(tmp_path: Path) -> None:
+    played = Played(tmp_path)
+    await played.create("downloads")
+    assert await asyncio.to_thread(Jobs.begun.wait, 5)
+    closing = asyncio.create_task(played.jobs.close())
+    for _ in range(3):  # cancelled again and again
+        await asyncio.sleep(0)
+        for run in played.jobs.runs.values():
+            assert run.task
+            run.task.cancel()
+    assert not closing.done()
+
+    Jobs.enough.set()
+    await closing
+
+    assert await asyncio.to_thread(Jobs.done.wait, 5)
+    assert list(tmp_path.glob("transform-jobs/*")) == []
+
+
+async def test_what_a_killed_service_left_of_jobs_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "transform-jobs" / "gone").mkdir(parents=True)
+
+    Played(tmp_path)
+
+    assert not (tmp_path / "transform-jobs").exists()

@@ -11,6 +11,7 @@ from typing import Final
 
 from deploy.local.sagemaker.document import Document
 
+_WHOLE: Final = 2**63
 _WIDE: Final = 100.0
 """ScalingType Auto: a range whose ends are further apart than this, as a ratio, is searched by orders of magnitude."""
 
@@ -68,8 +69,12 @@ def wrong(strategy: str, ranges: Document) -> str:
             low, high = kind(one["MinValue"]), kind(one["MaxValue"])
         except ValueError:
             return f"the range of {one['Name']} has no numbers: {one['MinValue']} to {one['MaxValue']}"
+        if kind is int and max(abs(low), abs(high)) >= _WHOLE:
+            return f"the range of {one['Name']} goes beyond whole numbers of 64 bits"
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):
             return f"the range of {one['Name']} is empty: {one['MinValue']} to {one['MaxValue']}"
+        if not math.isfinite(high - low):
+            return f"the range of {one['Name']} is wider than any number: {one['MinValue']} to {one['MaxValue']}"
         if one.get("ScalingType") == "Logarithmic" and low <= 0:
             return f"the range of {one['Name']} must be above 0 for ScalingType Logarithmic"
         if one.get("ScalingType") == "ReverseLogarithmic" and (kind is int or low < 0 or high >= 1):

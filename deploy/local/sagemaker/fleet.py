@@ -16,6 +16,7 @@ from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.objects import Objects
 from deploy.local.sagemaker.requirements import PROGRAM, Requirements, RequirementsFailed
 from deploy.local.sagemaker.servers import PATIENCE_S, Server, ServerFailed
+from deploy.local.sagemaker.threads import in_thread
 from producers.blobs import DIGEST_VARIABLE
 
 _SAME: Final = ("VariantName", "Count", "Image", "ModelDataUrl", "Environment", "Shadow")
@@ -84,7 +85,7 @@ class Fleet:
                 planned["Artifact"] = await self._artifact(planned)
                 if planned["ModelDataUrl"]:
                     digest = planned["Environment"].get(DIGEST_VARIABLE)
-                    await asyncio.to_thread(self._objects.download_model, planned["ModelDataUrl"], model, digest)
+                    await in_thread(self._objects.download_model, planned["ModelDataUrl"], model, digest)
                 else:
                     model.mkdir(parents=True, exist_ok=True)
                 await self._require(endpoint, planned, model)
@@ -93,7 +94,7 @@ class Fleet:
             await start_all(new, aside=aside)
         except BaseException:
             for planned in fresh:
-                shutil.rmtree(self._home / planned["Folder"], ignore_errors=True)
+                await in_thread(shutil.rmtree, self._home / planned["Folder"], ignore_errors=True)
             raise
         return tuple(variants)
 

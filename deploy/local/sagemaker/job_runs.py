@@ -21,6 +21,7 @@ from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.objects import ObjectsFailed
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
+from deploy.local.sagemaker.threads import in_thread
 
 GRACE_S: Final = 120.0
 """The seconds between SIGTERM and SIGKILL; they are SageMaker's own."""
@@ -44,6 +45,8 @@ class JobRun:
         self.stopping = asyncio.Event()
         self.waiting = True
         """Whether the job still waits for its turn."""
+        self.metrics: dict[str, Document] = {}
+        """What was read from the log of a training job: the newest value of each metric, by its name."""
 
 
 async def carried_out(process: ContainerProcess, stopping: asyncio.Event, limit_s: float) -> str | int:
@@ -97,6 +100,9 @@ class JobRuns(ABC):
             RunFailed: If the job failed; the message is its FailureReason.
         """
 
+    def left(self, document: Document) -> None:  # noqa: B027 - most kinds leave nothing
+        """See to what a killed service has left of a job that is ended now, and not run again."""
+
     def operations(self) -> dict[str, Any]:
         """Return the operations of SageMaker that this class answers, by name."""
         return {
@@ -149,9 +155,11 @@ class JobRuns(ABC):
 
     def recover(self) -> None:
         """Run again, from their inputs and under their names, the jobs that the service left unfinished."""
+        shutil.rmtree(self.home / f"{self.kind}s", ignore_errors=True)
         for document in self.state.all(self.kind):
             status = document[f"{self.prefix}JobStatus"]
             if status == "Stopping":
+                self.left(document)
                 self._end(document, "Stopped")
             if status != "InProgress":
                 continue
@@ -159,6 +167,7 @@ class JobRuns(ABC):
                 document["_Restarts"] = document.get("_Restarts", 0) + 1
             if document.get("_Restarts", 0) > MOST_RESTARTS:
                 times = f"The service was killed {document['_Restarts']} times while this job ran"
+                self.left(document)
                 self._end(document, "Failed", f"InternalServerError: {times}: it is not begun anew")
                 continue
             log.warning("job runs again", kind=self.kind, job=document[f"{self.prefix}JobName"])
@@ -192,7 +201,11 @@ class JobRuns(ABC):
         name = document[f"{self.prefix}JobName"]
         run = self.runs[name] = JobRun(document)
         run.task = asyncio.create_task(self._run(run), name=f"{self.kind} {name}")
-        run.task.add_done_callback(lambda _: self.runs.pop(name, None))
+        run.task.add_done_callback(lambda _: self._forget(name, run))
+
+    def _forget(self, name: str, run: JobRun) -> None:
+        if self.runs.get(name) is run:  # else another job has the name now
+            del self.runs[name]
 
     def _end(self, document: Document, status: str, reason: str | None = None) -> None:
         document[f"{self.prefix}EndTime"] = wire.now()
@@ -209,8 +222,10 @@ class JobRuns(ABC):
                 run.waiting = False
                 document[f"{self.prefix}StartTime"] = wire.now()
                 self.keep(document, document[f"{self.prefix}JobStatus"])
-                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-                outcome = await self.work(run, folder)
+                try:
+                    outcome = await self.work(run, folder)
+                finally:  # before the job's end is told: from then on another job may have its name
+                    await in_thread(shutil.rmtree, folder, ignore_errors=True)
         except (RunFailed, ObjectsFailed, AwsError) as failed:
             self._end(document, *(("Stopped",) if run.stopping.is_set() else ("Failed", str(failed))))
         except Exception as error:
@@ -218,5 +233,3 @@ class JobRuns(ABC):
             self._end(document, "Failed", f"InternalServerError: {error!r}")
         else:
             self._end(document, outcome)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)

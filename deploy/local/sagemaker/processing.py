@@ -16,6 +16,7 @@ from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.objects import Objects
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
+from deploy.local.sagemaker.threads import in_thread
 
 _NICE: Final = 10
 _DAY_S: Final = 86400
@@ -76,7 +77,7 @@ class ProcessingJobs(JobRuns):
     async def work(self, run: JobRun, folder: Path) -> str:
         """Fetch the inputs, run the program, put the outputs into S3."""
         document = run.document
-        await asyncio.to_thread(_lay_out, self._objects, document, folder)
+        await in_thread(_lay_out, self._objects, document, folder)
         if run.stopping.is_set():
             return "Stopped"
         specification = document["AppSpecification"]
@@ -102,7 +103,7 @@ class ProcessingJobs(JobRuns):
         if isinstance(ended, int) and ended:
             code = ended if ended >= 0 else 128 - ended
             raise RunFailed(f"AlgorithmError: See job logs for more information, exit code: {code}")
-        await asyncio.to_thread(self._upload, document, folder)
+        await in_thread(self._upload, document, folder)
         return "Completed" if ended == 0 else "Stopped"
 
     def _upload(self, document: Document, folder: Path) -> None:

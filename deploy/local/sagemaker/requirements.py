@@ -18,6 +18,7 @@ from typing import Final
 from deploy.local.sagemaker import containers
 from deploy.local.sagemaker.containers import Image, NotConfined, TakeLine
 from deploy.local.sagemaker.requirement_lines import FILES, LineRefused, named
+from deploy.local.sagemaker.threads import in_thread
 
 FILE: Final = "requirements.txt"
 PROGRAM: Final = "SAGEMAKER_PROGRAM"
@@ -110,7 +111,7 @@ class Requirements:
                 await self._place(part / "packages", digest)
                 return self._used(image, code, digest)
             finally:
-                await asyncio.to_thread(shutil.rmtree, part, ignore_errors=True)
+                await in_thread(shutil.rmtree, part, ignore_errors=True)
 
     def _used(self, image: Image, code: Path, digest: str) -> Image:
         folder = self._folder / digest
@@ -127,9 +128,9 @@ class Requirements:
             RequirementsFailed: If all that are in use leave no room.
         """
         async with self._placing:  # else two would count on the same room
-            size = await asyncio.to_thread(_bytes, made)
+            size = await in_thread(_bytes, made)
             others = [one for one in self._folder.iterdir() if not one.suffix]
-            sizes = await asyncio.to_thread(lambda: {one: _bytes(one) for one in others})
+            sizes = await in_thread(lambda: {one: _bytes(one) for one in others})
             self._users = {code: used for code, used in self._users.items() if code.is_dir()}
             in_use = set(self._users.values())
             total = size + sum(sizes.values())
@@ -139,16 +140,16 @@ class Requirements:
                     total -= sizes[one]
                     old.append(one.rename(one.with_suffix(".old")))  # at once: from now on nobody finds it
             for one in old:
-                await asyncio.to_thread(shutil.rmtree, one, ignore_errors=True)
+                await in_thread(shutil.rmtree, one, ignore_errors=True)
             if total > self._most_bytes:
                 kept = f"this machine keeps {self._most_bytes} of all packages, and {total - size} are in use"
                 raise RequirementsFailed(f"ClientError: the packages have {size} bytes: {kept}")
             made.rename(self._folder / digest)
 
     async def _install(self, image: Image, code: Path, name: str, part: Path, say: TakeLine) -> None:
-        uv = Path(sys.executable).with_name("uv")
+        uv = Path(sys.executable).with_name("uv").resolve()  # a link on the way may lead through a folder that is covered
         try:
-            await asyncio.to_thread(_lay_out, code, name, part)
+            await in_thread(_lay_out, code, name, part)
         except LineRefused as refused:
             raise RequirementsFailed(f"ClientError: {name} could not be installed: {refused}") from refused
         told: list[str] = []

@@ -14,7 +14,7 @@ from deploy.local.sagemaker.containers import Image, ImageNotInstalled, Images, 
 from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError, in_use, invalid
 from deploy.local.sagemaker.job_folder import FAILURE_LENGTH, failure_reason, lay_out, required, upload, variables
-from deploy.local.sagemaker.job_runs import MOST_RESTARTS, carried_out
+from deploy.local.sagemaker.job_runs import MOST_RESTARTS, JobRun, carried_out
 from deploy.local.sagemaker.listing import Listing
 from deploy.local.sagemaker.logs import Logs
 from deploy.local.sagemaker.names import Names
@@ -22,6 +22,7 @@ from deploy.local.sagemaker.objects import Objects, ObjectsFailed
 from deploy.local.sagemaker.requirements import Requirements, RequirementsFailed
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
+from deploy.local.sagemaker.threads import in_thread
 
 KIND: Final = "training-job"
 _NICE: Final = 10
@@ -49,16 +50,6 @@ class TrainingJobFailed(Exception):
     """A job ends as Failed; the message is its FailureReason."""
 
 
-class _Run:
-    """The state of a job that is kept only while it runs."""
-
-    def __init__(self, document: Document) -> None:
-        self.document = document
-        self.task: asyncio.Task[None] | None = None
-        self.stopping = asyncio.Event()
-        self.metrics: dict[str, Document] = {}
-
-
 class TrainingJobs:
     """Keeps every training job, and runs those that have not ended."""
 
@@ -82,7 +73,7 @@ class TrainingJobs:
         self._tags = tags
         self._home = home
         self._requirements = requirements
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, JobRun] = {}
         self.turns = asyncio.Semaphore(_AT_ONCE)
         """Jobs of all kinds take their turns by it."""
 
@@ -160,8 +151,14 @@ class TrainingJobs:
         self._tags.forget(document["TrainingJobArn"])
         return {}
 
+    def give_up(self, document: Document) -> None:
+        """End a job that the service left unfinished and nobody waits for; `recover` comes later."""
+        if document["TrainingJobStatus"] in ("InProgress", "Stopping"):
+            self._end(document, "Stopped", "Stopped")
+
     def recover(self) -> None:
         """Run again the jobs that the service left unfinished, from their inputs and under their names."""
+        shutil.rmtree(self._home / "jobs", ignore_errors=True)
         for document in self._state.all(KIND):
             if document["TrainingJobStatus"] == "InProgress":
                 if not document.pop("_Closed", False) and document["SecondaryStatus"] != "Pending":
@@ -226,9 +223,9 @@ class TrainingJobs:
 
     def _launch(self, document: Document) -> None:
         name = document["TrainingJobName"]
-        run = self._runs[name] = _Run(document)
+        run = self._runs[name] = JobRun(document)
         run.task = asyncio.create_task(self._run(run), name=f"training job {name}")
-        run.task.add_done_callback(lambda _: self._runs.pop(name, None))
+        run.task.add_done_callback(lambda _: self._runs.get(name) is run and self._runs.pop(name))
 
     def _move(self, document: Document, status: str, secondary: str, message: str | None = None) -> None:
         """Set a job's status, and store it."""
@@ -258,14 +255,17 @@ class TrainingJobs:
         self._move(document, status, secondary, reason)
         log.info("training job ended", job=document["TrainingJobName"], status=status, secondary=secondary, reason=reason)
 
-    async def _run(self, run: _Run) -> None:
+    async def _run(self, run: JobRun) -> None:
         document = run.document
         folder = self._home / "jobs" / document["TrainingJobName"]
         try:
             if self.turns.locked():
                 self._advance(document, "Pending")
             async with self.turns:
-                outcome = await self._work(document, run, folder)
+                try:
+                    outcome = await self._work(document, run, folder)
+                finally:  # before the job's end is told: from then on another job may have its name
+                    await in_thread(shutil.rmtree, folder, ignore_errors=True)
         except (TrainingJobFailed, ObjectsFailed, AwsError) as failed:
             stopped = run.stopping.is_set()
             self._end(document, *(("Stopped", "Stopped") if stopped else ("Failed", "Failed", str(failed))))
@@ -274,10 +274,8 @@ class TrainingJobs:
             self._end(document, "Failed", "Failed", f"InternalServerError: {error!r}")
         else:
             self._end(document, "Completed" if outcome == "Completed" else "Stopped", outcome)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
-    async def _work(self, document: Document, run: _Run, folder: Path) -> str:
+    async def _work(self, document: Document, run: JobRun, folder: Path) -> str:
         """Run the job, and return how it ended: Completed, Stopped or MaxRuntimeExceeded.
 
         Raises:
@@ -287,7 +285,7 @@ class TrainingJobs:
         image = self._images.find(document["AlgorithmSpecification"]["TrainingImage"])
         if not run.stopping.is_set():
             self._advance(document, "Downloading")
-            await asyncio.to_thread(lay_out, self._objects, document, folder)
+            await in_thread(lay_out, self._objects, document, folder)
         outcome = "Stopped"
         if not run.stopping.is_set():
             document["TrainingStartTime"] = wire.now()
@@ -295,10 +293,10 @@ class TrainingJobs:
             outcome = await self._train(document, run, folder, image)
         if any(folder.glob("model/*")):
             self._advance(document, "Uploading")
-            document["ModelArtifacts"] = {"S3ModelArtifacts": await asyncio.to_thread(upload, self._objects, document, folder)}
+            document["ModelArtifacts"] = {"S3ModelArtifacts": await in_thread(upload, self._objects, document, folder)}
         return outcome
 
-    async def _train(self, document: Document, run: _Run, folder: Path, image: Image) -> str:
+    async def _train(self, document: Document, run: JobRun, folder: Path, image: Image) -> str:
         name = document["TrainingJobName"]
         write = self._logs.writer(logs.TRAINING, f"{name}/algo-1-{int(wire.now())}")
         definitions = document["AlgorithmSpecification"].get("MetricDefinitions", [])
@@ -310,7 +308,7 @@ class TrainingJobs:
 
             return await self._train_aloud(document, run, folder, image, say)
 
-    async def _train_aloud(self, document: Document, run: _Run, folder: Path, image: Image, say: TakeLine) -> str:
+    async def _train_aloud(self, document: Document, run: JobRun, folder: Path, image: Image, say: TakeLine) -> str:
         image = await self._trainable(run, image, folder, say)
         if run.stopping.is_set():
             return "Stopped"
@@ -329,7 +327,7 @@ class TrainingJobs:
             raise TrainingJobFailed(failure_reason(folder, ended))
         return "Completed"
 
-    async def _trainable(self, run: _Run, image: Image, folder: Path, say: TakeLine) -> Image:
+    async def _trainable(self, run: JobRun, image: Image, folder: Path, say: TakeLine) -> Image:
         """Return the image with its training environment, and what the job's code requires; as it is, if the job is stopped."""
 
         async def make() -> Image:

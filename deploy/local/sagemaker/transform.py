@@ -24,6 +24,7 @@ from deploy.local.sagemaker.requirements import PROGRAM, Requirements, Requireme
 from deploy.local.sagemaker.servers import PATIENCE_S, Server, ServerFailed
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
+from deploy.local.sagemaker.threads import in_thread
 from deploy.local.sagemaker.upstream import UpstreamLost
 from producers.blobs import DIGEST_VARIABLE
 
@@ -110,10 +111,10 @@ class TransformJobs(JobRuns):
         place = folder / "instance"
         if container["ModelDataUrl"]:
             digest = container["Environment"].get(DIGEST_VARIABLE)
-            await asyncio.to_thread(self._objects.download_model, container["ModelDataUrl"], place / "model", digest)
+            await in_thread(self._objects.download_model, container["ModelDataUrl"], place / "model", digest)
         else:
             (place / "model").mkdir(parents=True)
-        found = await asyncio.to_thread(self._objects.keys, document["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"])
+        found = await in_thread(self._objects.keys, document["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"])
         stream = f"{name}/i-{document['TransformStartTime']:.0f}"
         say = self._logs.writer(logs.TRANSFORM, stream)
         tell = self._logs.writer(logs.TRANSFORM, f"{stream}/data-log")
@@ -136,14 +137,14 @@ class TransformJobs(JobRuns):
     ) -> None:
         """Transform an object; nothing of it is written unless all of it was answered."""
         given, made = folder / "given", folder / "made"
-        await asyncio.to_thread(self._objects.fetch, uri, given)
+        await in_thread(self._objects.fetch, uri, given)
         try:
             await _answered(document, server, given, made)
         except (PayloadTooLarge, UpstreamLost, TimeoutError, RunFailed) as failed:
             tell(f"[sagemaker logs]: {uri.removeprefix('s3://')}: ClientError: {failed}")
             raise RunFailed(f"{_WORDS}: {uri.removeprefix('s3://')}: {failed}") from failed
         output = document["TransformOutput"]["S3OutputPath"].rstrip("/")
-        await asyncio.to_thread(self._objects.put, made, f"{output}/{path.as_posix()}.out")
+        await in_thread(self._objects.put, made, f"{output}/{path.as_posix()}.out")
 
 
 @asynccontextmanager

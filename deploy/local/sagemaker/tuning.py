@@ -118,6 +118,12 @@ class TuningJobs(JobRuns):
         more = str(start + size) if len(found) > start + size else None
         return {"TrainingJobSummaries": found[start : start + size], "NextToken": more}
 
+    def left(self, document: Document) -> None:
+        """End the training jobs of a tuning job that is not taken up again."""
+        for one in self._tried(document):
+            self._training.give_up(one)
+        self._count(document)
+
     async def work(self, run: JobRun, folder: Path) -> str:
         """Begin training jobs, as many at a time as are wanted, until enough have ended."""
         document = run.document
