@@ -1254,6 +1254,8 @@ class LiveBeside(BaseModel):
     chance_worse: Probability
     allowed: Probability
     """The chance up to which it is promoted: what the looks before have left of what the policy allows."""
+    since: AwareDatetime | None = None
+    """From when on drawings count: when the version first became a shadow beside this champion. None: it is of before."""
 
 
 class ModelPublished(ModelEvent):

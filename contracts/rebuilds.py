@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import ClassVar, Final
 from uuid import UUID
 
-from contracts.events import TRAINING_ENDS, CancelTraining, Event, RetrainModel, TrainingAdvanced
+from contracts.events import TRAINING_ENDS, CancelTraining, CommandSettled, Event, RetrainModel, TrainingAdvanced
 
 KEPT: Final = 1000
 """How many rebuilds that have ended are remembered: the newest."""
@@ -28,7 +28,7 @@ class Rebuild:
     last: TrainingAdvanced | None
     """Its last step; None: it waits."""
     cancel: CancelTraining | None
-    """Who wants it to end."""
+    """Who has had it end: the trainer has taken the command."""
     position: int | None
     """Its place in the queue, from 1; None: it was begun, or has ended."""
 
@@ -59,21 +59,27 @@ class Rebuild:
 class RebuildQueue:
     """All rebuilds that the log tells of."""
 
-    takes: ClassVar[tuple[type[Event], ...]] = (RetrainModel, CancelTraining, TrainingAdvanced)
+    takes: ClassVar[tuple[type[Event], ...]] = (RetrainModel, CancelTraining, CommandSettled, TrainingAdvanced)
 
     def __init__(self) -> None:
         """Start empty; `apply` models.v1 and commands.v1 from their start, in whatever order the two come."""
         self._commands: dict[UUID, RetrainModel] = {}
         self._steps: dict[UUID, TrainingAdvanced] = {}
         """The last step of each, in the order in which they came."""
+        self._asked: dict[UUID, CancelTraining] = {}
+        """By their own ids; one that is refused ends nothing."""
         self._cancels: dict[UUID, CancelTraining] = {}
+        """Those that the trainer has taken, by the rebuild."""
 
     def apply(self, event: Event) -> None:
         """Apply an event; one of another kind changes nothing."""
         if isinstance(event, RetrainModel):
             self._commands.setdefault(event.command_id, event)
         elif isinstance(event, CancelTraining):
-            self._cancels.setdefault(event.training_id, event)
+            self._asked.setdefault(event.command_id, event)
+        elif isinstance(event, CommandSettled) and event.outcome == "done" and event.command_id in self._asked:
+            cancel = self._asked[event.command_id]
+            self._cancels.setdefault(cancel.training_id, cancel)
         elif isinstance(event, TrainingAdvanced):
             before = self._steps.pop(event.command_id, None)
             ended = before is not None and before.step in TRAINING_ENDS and event.step not in TRAINING_ENDS
@@ -109,7 +115,7 @@ class RebuildQueue:
         order = list(self._commands.values())
         for place, command in enumerate(order):
             last = self._steps.get(command.command_id)
-            if last is not None and last.step != CANCELLED:
+            if last is not None and (last.step != CANCELLED or last.began is not None):
                 begun[command.target] = place
         return [command for place, command in enumerate(order) if self._is_due(command, place >= begun.get(command.target, 0))]
 
@@ -118,7 +124,7 @@ class RebuildQueue:
         return not_before_the_last if last is None else last.step not in TRAINING_ENDS and not_before_the_last
 
     def cancelled(self, command_id: UUID) -> CancelTraining | None:
-        """Return who wants a rebuild to end; None: nobody."""
+        """Return who has had a rebuild end; None: nobody."""
         return self._cancels.get(command_id)
 
     def knows(self, command_id: UUID) -> bool:

@@ -102,7 +102,8 @@ class MemoryRegistry:
         self.read_arns.append(arn)
         for one in self.kept:
             if one.arn == arn:
-                status, why = self.said.get(arn, ("Approved" if one.approved else "Rejected", ""))
+                waits = "PendingManualApproval" if one.verdict == "undecided" else "Rejected"
+                status, why = self.said.get(arn, ("Approved" if one.approved else waits, ""))
                 now = {"approved": status == "Approved", "gate": told_gate(one, status, why)}
                 return Registered(one.model_copy(update=now), "")
         return None

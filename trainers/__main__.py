@@ -55,8 +55,6 @@ END_S = 6.0
 """How long the end may take before the process goes as it is; whatever it was doing is on the log and is done again."""
 BASES_S = 20.0
 """How long everything else waits for the models to answer; a model that takes longer may answer later."""
-TAKE_OVER_S = 10.0
-"""How long reading may take what the trainer before has written."""
 NICE = 5  # archives and datasets are made while people play
 
 log = structlog.get_logger()
@@ -228,8 +226,8 @@ class Trainer:
         leads = False
         while not self._stop.is_set():
             if self._taking_over.is_set():
-                deadline = time.monotonic() + TAKE_OVER_S
-                while self._is_behind(models) and time.monotonic() < deadline:
+                self._ends = None
+                while self._is_behind(models):  # if that takes longer than the lease holds, another trainer takes it meanwhile
                     self._apply(reader, models.poll(1.0))
                 leads = True
                 self._taking_over.clear()

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import structlog
 
 from contracts.events import DatasetMade, now
-from contracts.ports import Blobs
+from contracts.ports import Blobs, NoSuchBlob
 from contracts.settings import Settings
 from trainers import dataset_store
 from trainers.archive import SCHEMA, encoded, hour_of, listed, read_object
@@ -156,7 +156,10 @@ def tidy(blobs: Blobs, at: datetime, days: int | None, check: Callable[[], None]
         gone = drop(blobs, objects, old, check)
         objects = listed(blobs)
     for merge in due_merges(objects, at):
-        gone += len(merge.objects) - len(carry_out(blobs, merge, check))
+        try:
+            gone += len(merge.objects) - len(carry_out(blobs, merge, check))
+        except (pa.ArrowException, NoSuchBlob) as wrong:  # the other hours are merged, and this one is tried again
+            log.error("an hour is not merged", objects=[one.key for one in merge.objects], error=str(wrong))
     return gone
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urlsplit
 
-from contracts.events import ModelPublished
+from contracts.events import ModelPromoted, ModelPublished
 from contracts.ports import Blobs
 from contracts.settings import Settings
 from contracts.training_settings import TrainingSettings
@@ -96,6 +96,17 @@ def nothing_new(made: Mapping[str, str], published: Mapping[str, ModelPublished]
                 f" code: {one.gate}"
             )
     return None
+
+
+def overtaken(version: ModelPublished, champion: ModelPromoted | None) -> str | None:
+    """Return why a version that was let through does not answer by itself: it was judged beside another than answers now."""
+    if version.beside is None or champion is None or champion.version in (version.beside.champion, version.version):
+        return None
+    return (
+        f"it was judged beside {version.beside.champion}, and {champion.version} answers since:"
+        f" `gamenight shadow {version.model} {version.version}` compares them, `gamenight promote {version.model}"
+        f" {version.version}` lets it answer all the same"
+    )
 
 
 def _champions(marks: gate.Marks) -> dict[str, float]:

@@ -121,7 +121,6 @@ class Rebuilder:
             raise Cancelled(cancelling.who(cancel))
 
     def _carry_out(self, command: RetrainModel) -> None:
-        self._go_on(0)
         model = command.target
         batch = self._model_log.roster.batch
         if model not in batch:
@@ -131,6 +130,11 @@ class Rebuilder:
         taken = [*self._model_log.published(model), *(found.published.version for found in registered)]
         version = mine[0].published.version if mine else next_version(taken)
         tell = Teller(self._bus, self._model_log, command, version)
+        champion = self._model_log.champion(model)
+        if mine and champion is not None and champion.version == version:  # a trainer before this one was killed after that
+            tell.end("done", f"{model} {version} answers: {mine[0].published.gate}")
+            return
+        self._go_on(0)
         tell.step("queued", f"{model} {version}, asked for by {command.by}")
         self._target = model
         with self._alone(lambda: tell.step("queued", "waits until a player is forgotten")):
@@ -148,8 +152,11 @@ class Rebuilder:
         if against:
             tell.end("refused", against)
             return
-        self._go_on(0)
+        if (beside := judging.overtaken(published, self._model_log.champion(model))) is not None:
+            tell.end("refused", f"undecided: {beside}")
+            return
         tell.step("endpoint", "the endpoint takes the new version; the old one answers meanwhile")
+        self._go_on(0)  # whoever cancels from now on is refused
         self._promoter.promote(published, published.gate)
         tell.end("done", f"{model} {version} answers: {published.gate}")
 
@@ -190,7 +197,6 @@ class Rebuilder:
 
     def _made(self, command: RetrainModel, version: str, tell: Teller) -> Registered:
         """Return the version that this command asked for: trained, judged and registered."""
-        champion = self._champion(command.target)
         name = jobs.job_name(command.target, command.command_id)
         begun = self._jobs.find(name)
         if begun:
@@ -198,6 +204,7 @@ class Rebuilder:
         else:
             self._begin(command, name, tell)
         done = self._trained(name, tell)
+        champion = self._champion(command.target)
         told = json.loads(self._blobs.get(_key(done.train).removesuffix("train/") + "manifest.json"))
         data = dataset_store.stored(told)
         digest = hashlib.sha256(self._blobs.get(_key(done.artifact))).hexdigest()

@@ -50,7 +50,8 @@ def told_gate(published: ModelPublished, status: str, why: str = "") -> str:
         status: SageMaker's ModelApprovalStatus.
         why: The reason that was given with the status.
     """
-    if (status == "Approved") == published.approved:
+    overruled = (status == "Approved") != published.approved or (status == "Rejected" and published.verdict == "undecided")
+    if not overruled:
         return published.gate
     return f"{status}{_BY_HAND}{f': {why}' if why else ''}; the gate had said: {published.gate}"
 

@@ -6,7 +6,8 @@ A fold of examples.v1: the highest revision of a drawing counts, so twice is har
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from datetime import datetime
 from uuid import UUID
 
 from contracts.events import (
@@ -16,7 +17,6 @@ from contracts.events import (
     ExampleLabelled,
     ExamplesForgotten,
     LiveBeside,
-    PlayerRestricted,
     ShownGuess,
 )
 from contracts.paired import People
@@ -32,18 +32,14 @@ class ShadowPairs:
         self._right: dict[UUID, tuple[str, bool, bool]] = {}
         """Whose each drawing is, and whether the champion and the shadow were right."""
         self._replaced: set[UUID] = set()
-        self._restricted: set[str] = set()
 
     def apply(self, event: Event) -> None:
         """Take in an event; one of another kind changes nothing."""
         match event:
             case ExampleLabelled() | DrawingPicked():
                 self._count(event)
-            case PlayerRestricted():
-                (self._restricted.discard if event.restriction == "none" else self._restricted.add)(event.player_id)
             case ExamplesForgotten():
                 self._right = {one: told for one, told in self._right.items() if told[0] != event.player_id}
-                self._restricted.discard(event.player_id)
             case _:
                 pass
 
@@ -63,15 +59,17 @@ class ShadowPairs:
         mine = (one for one in guesses if one.model == self._model and one.version == version and one.shadow == shadow)
         return next((one.label for one in mine), None)
 
-    def live(self, tries: int, alpha: float) -> LiveBeside:
+    def live(self, tries: int, alpha: float, restricted: Container[str], since: datetime) -> LiveBeside:
         """Return what they say, as it is shown and kept with the version.
 
         Args:
             tries: The how-many-th look beside this champion it is; see `trainers.gate`.
             alpha: The chance of error that it may have.
+            restricted: The players whom an operator has restricted, whenever that was: they judge nobody.
+            since: From when on drawings count.
         """
         told = [one for drawing, one in self._right.items() if drawing not in self._replaced]
-        told = [one for one in told if one[0] not in self._restricted]
+        told = [one for one in told if one[0] not in restricted]
         who = {player: place for place, player in enumerate(sorted({player for player, _, _ in told}))}
         people = People.of([who[one[0]] for one in told], [one[1] for one in told], [one[2] for one in told])
         low, high = people.sequence(2 * alpha)
@@ -91,4 +89,5 @@ class ShadowPairs:
             chance=people.ever(),
             chance_worse=people.ever(-1),
             allowed=alpha,
+            since=since,
         )

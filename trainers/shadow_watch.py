@@ -5,7 +5,8 @@ looks at what is, and does what is not done yet.
 """
 
 from collections.abc import Iterator
-from typing import Final
+from datetime import datetime
+from typing import Final, NamedTuple
 
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
@@ -27,6 +28,7 @@ from trainers.jobs import Pause
 from trainers.judging import tries
 from trainers.model_log import ModelLog
 from trainers.promote import Promoter
+from trainers.registry import by_hand
 from trainers.serving import ServingFailed
 from trainers.shadow_pairs import ShadowPairs
 
@@ -41,6 +43,17 @@ _MOST_POLLS: Final = 50
 log = structlog.get_logger()
 
 
+class Watched(NamedTuple):
+    """A shadow that is watched."""
+
+    of: tuple[str, str]
+    """The champion and the shadow."""
+    tail: Tail
+    pairs: ShadowPairs
+    tries: int
+    since: datetime
+
+
 class ShadowWatch:
     """Looks at the shadows of all batch models."""
 
@@ -53,7 +66,7 @@ class ShadowWatch:
         self._model_log = model_log
         self._promoter = promoter
         self._approvals = approvals
-        self._watched: dict[str, tuple[tuple[str, str], Tail, ShadowPairs, int]] = {}
+        self._watched: dict[str, Watched] = {}
 
     def follow(self, pause: Pause) -> None:
         """Look again and again; an outage delays it. Ends when ``pause`` raises."""
@@ -67,18 +80,26 @@ class ShadowWatch:
     def look(self) -> None:
         """Read what came, keep what it shows with each shadow, and do what the policy says."""
         for model in self._model_log.roster.batch:
-            self._begin(model)
-            candidate, champion = self._model_log.candidate(model), self._model_log.champion(model)
-            if candidate is None or champion is None or candidate.role != "shadow":
-                self._leave(model)
-                continue
-            of = (champion.version, candidate.version)
-            if model not in self._watched or self._watched[model][0] != of:
-                self._leave(model)
-                tail = self._bus.follow([ExampleLabelled.topic], max(candidate.at, champion.at))
-                self._watched[model] = of, tail, ShadowPairs(model, *of), self._tries(model, *of)
-            self._read(model)
-            self._tell(model)
+            try:
+                self._look(model)
+            except (ServingFailed, BotoCoreError, ClientError) as error:  # the other models are looked at all the same
+                log.warning("a shadow waits", model=model, error=str(error))
+
+    def _look(self, model: str) -> None:
+        """Look at the shadow of a model."""
+        self._begin(model)
+        candidate, champion = self._model_log.candidate(model), self._model_log.champion(model)
+        if candidate is None or champion is None or candidate.role != "shadow":
+            self._leave(model)
+            return
+        of = (champion.version, candidate.version)
+        if model not in self._watched or self._watched[model].of != of:
+            self._leave(model)
+            since = self._since(model, *of) or max(candidate.at, champion.at)
+            tail = self._bus.follow([ExampleLabelled.topic], since)
+            self._watched[model] = Watched(of, tail, ShadowPairs(model, *of), self._tries(model, *of), since)
+        self._read(model)
+        self._tell(model)
 
     def close(self) -> None:
         """Stop reading."""
@@ -87,7 +108,12 @@ class ShadowWatch:
 
     def _leave(self, model: str) -> None:
         if (watched := self._watched.pop(model, None)) is not None:
-            watched[1].close()
+            watched.tail.close()
+
+    def _since(self, model: str, champion: str, shadow: str) -> datetime | None:
+        """Return when these two were first watched: a shadow that is set again goes on, and has no chance of error anew."""
+        before = self._model_log.published(model)[shadow].live
+        return before.since if before is not None and before.champion == champion else None
 
     def _tries(self, model: str, champion: str, shadow: str) -> int:
         published = self._model_log.published(model)
@@ -95,7 +121,7 @@ class ShadowWatch:
         return before.tries if before and before.champion == champion else tries(published.values(), champion)
 
     def _read(self, model: str) -> None:
-        _, tail, pairs, _ = self._watched[model]
+        tail, pairs = self._watched[model].tail, self._watched[model].pairs
         for _ in range(_MOST_POLLS):
             if not (records := tail.poll(0.2)):
                 return
@@ -105,9 +131,10 @@ class ShadowWatch:
                     pairs.apply(event)
 
     def _tell(self, model: str) -> None:
-        (_, shadow), _, pairs, tried = self._watched[model]
+        watched = self._watched[model]
+        (_, shadow), tried = watched.of, watched.tries
         alpha = gate.spent(self._settings.gate_false_promotions, tried)
-        live = pairs.live(tried, alpha)
+        live = watched.pairs.live(tried, alpha, self._model_log.restrictions(), watched.since)
         version = self._model_log.published(model)[shadow]
         if live.judged and live != version.live:
             version = self._promoter.amend(model, shadow, live=live)
@@ -124,10 +151,15 @@ class ShadowWatch:
                 self._promoter.untry(model, f"{BY}: {champion.version} stays, {gate.on_live(live)}")
         elif live.chance_worse <= gate.LIKELY:
             self._promoter.untry(model, f"{BY}: worse on live drawings, {gate.on_live(live)}")
-        elif gate.proven(version, champion):
+        elif gate.proven(version, champion) and not self._is_overruled(model, name):
             self._approvals.force(model, name, f"{BY}: better on live drawings, {gate.on_live(live)}")
             published = self._model_log.published(model)[name]
             self._promoter.promote(published, published.gate)
+
+    def _is_overruled(self, model: str, version: str) -> bool:
+        """Say whether somebody has rejected a version in the registry: what people say there stands above the policy."""
+        self._approvals.ask(model, version)
+        return by_hand(self._model_log.published(model)[version])
 
     def _begin(self, model: str) -> None:
         """Make a version the shadow that is to be watched, if the policy says so and there is no candidate."""

@@ -83,7 +83,7 @@ def _against_promotion(model_log: ModelLog, command: PromoteModel) -> str | None
     known = model_log.published(model).get(version)
     if command.force and known is not None and known.failed:
         return f"{model} {version} has failed to serve, and nothing forces that: {known.failed}"
-    shown = known is not None and gate.proven(known, model_log.champion(model))
+    shown = known is not None and not by_hand(known) and gate.proven(known, model_log.champion(model))
     return _against_version(model_log, model, version, approved=not (command.force or shown))
 
 

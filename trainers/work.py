@@ -79,9 +79,15 @@ class Work:
             self._held()
             try:
                 taken = keep()
+            except Stopped:
+                raise
             except (BotoCoreError, ClientError, BusError, LeaseLost, TimeoutError) as error:
                 log.warning("examples wait", sink=threading.current_thread().name, error=str(error))
                 self._pause_alone(RETRY_S)
+                continue
+            except Exception:  # what is wrong with one object must not end promotions and rollbacks
+                log.exception("examples wait", sink=threading.current_thread().name)
+                self._pause_alone(MOST_RETRY_S)
                 continue
             if taken:
                 log.info("examples kept", sink=threading.current_thread().name, n=taken)
@@ -131,8 +137,13 @@ class Work:
             self._held()
             try:
                 triggers.look()
-            except (BotoCoreError, ClientError, BusError) as error:
+            except Stopped:
+                raise
+            except (BotoCoreError, ClientError, BusError, LeaseLost) as error:
                 log.warning("triggers wait", error=str(error))
+            except Exception:  # as an object that nobody can read
+                log.exception("triggers wait")
+                self._pause_alone(MOST_RETRY_S)
             self._pause_alone(LOOK_S)
 
     def watch(self, shadows: "ShadowWatch") -> None:

@@ -184,3 +184,15 @@ def test_nothing_is_merged_while_somebody_waits_to_be_forgotten_nor_by_a_trainer
     assert len(list(blobs.keys(PREFIX))) == 24
     tidying = compaction.Tidying(Settings(), blobs, model_log, never, nothing)
     assert (tidying(), tidying()) == (21, 0)
+
+
+def test_an_object_that_nobody_can_read_stops_no_other_hour_from_being_merged():
+    blobs = MemoryBlobs()
+    filled(blobs)
+    broken = next(key for key in blobs.keys(PREFIX) if read_name(key).hour == 13)
+    blobs.put(broken, blobs.get(broken)[:100])
+
+    tidy(blobs, LATER, None, nothing)
+
+    hours = [read_name(key).hour for key in blobs.keys(PREFIX)]
+    assert (hours.count(12), hours.count(13), hours.count(14)) == (1, 8, 1)

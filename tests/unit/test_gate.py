@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.histories import promoted, published
 from tests.roster import ROSTER
+from trainers import judging
 from trainers.gate import GateDecision, GatePolicy, Marks, Pictures, by_chance, judge, rounded, same, spent
 
 ALL = np.arange(10_000) < 9900
@@ -204,3 +206,13 @@ def test_a_model_that_is_not_as_good_even_when_all_is_well_has_a_least_accuracy_
     assert judge(own, marks(9700), None, pictures()).passed
     assert not judge(own, marks(9699), None, pictures()).passed
     assert not judge(None, marks(9700), None, pictures()).passed
+
+
+def test_a_version_does_not_answer_by_itself_in_place_of_one_that_it_was_not_judged_beside():
+    compared = gate(marks(people=12, right=20), marks(people=12), 12).beside
+    assert compared
+    judged = published("4", beside=compared.model_copy(update={"champion": "1"}))
+    assert judging.overtaken(judged, promoted("1")) is None
+    assert judging.overtaken(judged, promoted("4")) is None, "it answers already: the trainer was killed after that"
+    assert judging.overtaken(published("4"), promoted("3")) is None, "the first version of a model"
+    assert "judged beside 1, and 3 answers since" in str(judging.overtaken(judged, promoted("3")))

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from contracts.events import CancelTraining, RetrainModel, TrainingAdvanced, now
+from contracts.events import CancelTraining, CommandSettled, RetrainModel, TrainingAdvanced, now
 from contracts.rebuilds import KEPT, RebuildQueue
 from contracts.settings import Settings
 from producers.blobs import MemoryBlobs
@@ -84,6 +84,25 @@ def test_what_cannot_be_cancelled_is_refused_with_the_reason(history, why):
     command = asked()
     log = ModelLog(ROSTER, [command, *(step(command, name) for name in history)] if history else [])
     assert str(cancelling.refusal(log, cancel(command))).startswith(why)
+
+
+def test_a_cancel_that_is_refused_ends_nothing_and_one_that_is_taken_does():
+    command, other = asked(), cancel(asked("kmeans"))
+    wanted = cancel(command)
+    elsewhere = other.model_copy(update={"training_id": command.command_id})
+    refused = CommandSettled(command_id=elsewhere.command_id, target="kmeans", outcome="refused", message="no")
+    taken = CommandSettled(command_id=wanted.command_id, target="xgboost", outcome="done", message="it ends")
+
+    told = queue(command, step(command, "training"), elsewhere, refused, wanted)
+    assert told.cancelled(command.command_id) is None
+    told.apply(taken)
+    assert told.cancelled(command.command_id) == wanted
+
+
+def test_a_rebuild_that_was_cancelled_at_work_had_begun_so_none_before_it_is_due():
+    first, second = asked(), asked()
+    assert queue(first, second, step(second, "training"), step(second, "cancelled", began=now())).due() == []
+    assert queue(first, second, step(second, "cancelled")).due() == [first]
 
 
 def test_a_rebuild_that_waits_leaves_the_queue_and_one_at_work_ends_itself():

@@ -1,5 +1,6 @@
 """Shadows on live drawings: what is paired, what is kept of it, and what is done about it by policy."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +13,7 @@ from contracts.events import (
     ExampleLabelled,
     ExamplesForgotten,
     LiveBeside,
-    PlayerRestricted,
+    RestrictionSet,
 )
 from contracts.settings import Settings
 from producers.bus import open_bus
@@ -40,11 +41,11 @@ def pick(
     return DrawingPicked(drawing_id=named(name), player_id=player, asked=asked, guesses=guesses, **given)
 
 
-def live(*events: Any, tries: int = 1) -> LiveBeside:
+def live(*events: Any, tries: int = 1, restricted: Sequence[str] = ()) -> LiveBeside:
     pairs = ShadowPairs("xgboost", "1", "2")
     for event in events:
         pairs.apply(event)
-    return pairs.live(tries, gate.spent(0.05, tries))
+    return pairs.live(tries, gate.spent(0.05, tries), restricted, BEGAN)
 
 
 def told(found: LiveBeside) -> tuple[int, int, int, int]:
@@ -76,9 +77,7 @@ def test_a_drawing_counts_once_by_its_highest_revision_in_any_order():
 def test_what_another_has_replaced_or_an_operator_has_restricted_or_is_forgotten_does_not_count():
     both = [pick("d1", 1, 7), pick("d2", 1, 7, instead_of=named("d1"))]
     assert told(live(*both)) == told(live(*reversed(both))) == (1, 1, 1, 0)
-    quarantined = PlayerRestricted(player_id="ada", restriction="quarantined")
-    assert told(live(*both, quarantined)) == (0, 0, 0, 0)
-    assert told(live(*both, quarantined, PlayerRestricted(player_id="ada", restriction="none"))) == (1, 1, 1, 0)
+    assert told(live(*both, restricted=["ada"])) == (0, 0, 0, 0)
     gone = ExamplesForgotten(forget_id=uuid4(), player_id="ada", drawings=[], examples=[])
     assert told(live(*both, gone)) == (0, 0, 0, 0)
 
@@ -96,15 +95,22 @@ class Desk:
             history.append(CandidateSet(model="xgboost", version="2", role="shadow", endpoint="e", variant="v2", at=BEGAN))
         history[2] = history[2].model_copy(update={"at": BEGAN})
         self.log = ModelLog(ROSTER, history)
-        serving, registry = MemoryServing(), MemoryRegistry()
+        serving, self.registry = MemoryServing(), MemoryRegistry()
         serving.variants = {"v1": 1.0}
         self.promoter = Promoter(self.bus, self.log, serving)  # type: ignore[arg-type]
-        self.approvals = Approvals(self.log, self.promoter, registry)  # type: ignore[arg-type]
+        self.approvals = Approvals(self.log, self.promoter, self.registry)  # type: ignore[arg-type]
         self.watch = self.watching(policy)
 
     def watching(self, policy: Any) -> ShadowWatch:
         """A watch that begins now."""
         return ShadowWatch(Settings(gate_watches=policy), self.bus, self.log, self.promoter, self.approvals)
+
+    def reject(self) -> None:
+        """Somebody rejects the shadow in the registry."""
+        version = self.log.published("xgboost")["2"].model_copy(update={"arn": "arn:2"})
+        self.log.apply(version)
+        self.registry.kept.append(version)
+        self.registry.overrule("2", "Rejected", "it is too large")
 
     def drawn(self, *events: ExampleLabelled | DrawingPicked) -> "Desk":
         for event in events:
@@ -132,6 +138,33 @@ def test_what_a_shadow_shows_is_kept_with_its_version_and_goes_on_after_a_restar
     assert desk.live
     assert (told(desk.live), desk.live.tries) == ((40, 320, 160, 0), 2), "the gate's look was the first"
     assert desk.log.candidate("xgboost").version == "2"
+
+
+def test_whoever_is_banned_before_the_shadow_began_judges_nobody():
+    desk = Desk("no", shadow=True)
+    desk.log.apply(RestrictionSet(players={"p0": "banned"}))
+    assert desk.drawn(*BETTER[:16]).live
+    assert told(desk.live) == (1, 8, 4, 0)
+
+
+def test_a_shadow_that_is_set_again_goes_on_and_has_no_chance_of_error_anew():
+    desk = Desk("no", shadow=True).drawn(*BETTER[:80])
+    first = desk.live
+    assert first
+    desk.promoter.untry("xgboost", "not now")
+    desk.watch.look()
+    desk.promoter.try_beside(desk.log.published("xgboost")["2"], "shadow", 0.0, "again")
+    desk.drawn(*BETTER[80:160])
+    assert desk.live
+    assert (desk.live.since, desk.live.tries, told(desk.live)) == (first.since, first.tries, (20, 160, 80, 0))
+
+
+def test_what_people_reject_in_the_registry_the_policy_does_not_promote():
+    desk = Desk("acts", shadow=True)
+    desk.reject()
+    assert desk.drawn(*BETTER).live
+    assert gate.proven(desk.log.published("xgboost")["2"], desk.log.champion("xgboost"))
+    assert desk.log.champion("xgboost").version == "1"
 
 
 def test_nothing_is_read_or_done_without_a_shadow_unless_the_policy_makes_one():
