@@ -91,9 +91,10 @@ class RebuildQueue:
         for key, command in self._commands.items():
             if player_id in command.reason:
                 self._commands[key] = command.model_copy(update={"reason": ""})
-        for key, cancel in self._cancels.items():
-            if player_id in cancel.reason:
-                self._cancels[key] = cancel.model_copy(update={"reason": ""})
+        for cancels in (self._asked, self._cancels):
+            for key, cancel in cancels.items():
+                if player_id in cancel.reason:
+                    cancels[key] = cancel.model_copy(update={"reason": ""})
         for key, step in self._steps.items():
             if player_id in step.message:
                 self._steps[key] = step.model_copy(update={"message": ""})

@@ -133,10 +133,11 @@ class Trainer:
             raise Stopped from None
         blobs, serving = S3Blobs(settings), Serving(settings, self.pause)
         ensure_bucket(settings)
-        since = signed_since(blobs, all_records(bus, [SignedEvent.topic]))
+        keys = public_keys(settings)
+        since = signed_since(blobs, all_records(bus, [SignedEvent.topic]), kept=keys is not None)
         registry = Registry(settings, blobs)
         model_log, commands = self._model_log, bus.follow(["commands.v1", "drift.v1"], "start")
-        proofs = Proofs(public_keys(settings), since)
+        proofs = Proofs(keys, since)
         reader = LogReader(model_log, Rejections(bus), proofs)
         self._catch_up(reader, commands)
         models = bus.follow(["models.v1"], "start")

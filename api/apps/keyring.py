@@ -68,8 +68,8 @@ class Keyring:
             )
         key = secrets.token_urlsafe(24)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        made = self._folder / f".{name}"  # no name begins with a dot
-        made.touch(0o600)
+        made = self._folder / f".{name}.{secrets.token_hex(8)}"  # no name begins with a dot, and another adds its own
+        made.touch(0o600, exist_ok=False)
         made.write_text(digest(key).hex())
         try:
             os.link(made, self._folder / name)

@@ -407,9 +407,13 @@ def test_who_asked_to_be_forgotten_hears_that_it_is_not_done_and_of_no_other_com
 def test_the_queue_of_rebuilds_keeps_no_text_about_a_player_who_is_forgotten():
     queue, asked = RebuildQueue(), RetrainModel(command_id=uuid4(), target="xgboost", by="ada", reason=f"without {EVE}")
     queue.apply(asked)
-    queue.apply(CancelTraining(command_id=uuid4(), training_id=asked.command_id, target="xgboost", by="ada", reason=EVE))
+    cancel = CancelTraining(command_id=uuid4(), training_id=asked.command_id, target="xgboost", by="ada", reason=EVE)
+    queue.apply(cancel)
 
     queue.forget(EVE)
+
+    queue.apply(CommandSettled(command_id=cancel.command_id, target="xgboost", outcome="done", message=""))
+    assert queue.cancelled(asked.command_id) is not None
 
     assert EVE not in repr(queue.all())
     assert len(queue.due()) == 1

@@ -1,5 +1,10 @@
 """Keys of apps: how they are known, kept, given, and how often somebody may try."""
 
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 
 from api.apps.keyring import Keyring, KeyringError
@@ -79,3 +84,21 @@ def test_a_name_leads_out_of_no_folder(tmp_path, name):
         with pytest.raises(KeyringError):
             change(name)
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_of_two_who_give_a_name_a_key_at_once_one_has_it_and_the_other_is_told(tmp_path, monkeypatch):
+    rings, link, met = [Keyring(tmp_path) for _ in range(2)], os.link, threading.Barrier(2)
+
+    def together(made: Path, there: Path) -> None:
+        met.wait(10)  # both have written their digest
+        link(made, there)
+
+    monkeypatch.setattr(os, "link", together)
+    with ThreadPoolExecutor(2) as both:
+        ends = [both.submit(ring.add, "shop") for ring in rings]
+        keys = [one.result() for one in ends if one.exception() is None]
+        told = [one.exception() for one in ends if one.exception() is not None]
+
+    assert [type(one) for one in told] == [KeyringError]
+    assert [digest(key) for key in keys] == [rings[0].known()["shop"]]
+    assert [path.name for path in (tmp_path / "secrets" / "keys").iterdir()] == ["shop"]

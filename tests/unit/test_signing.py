@@ -229,3 +229,23 @@ def test_without_the_note_the_first_signature_on_the_log_says_it_whoever_made_it
     assert int(since.timestamp() * 1000) == records[0].timestamp_ms
     assert "not signed" in str(Proofs(KEYS, since).against(records[1], forged))
     assert blobs.get(KEY).decode() == since.isoformat()
+
+
+@pytest.mark.parametrize("note", [b"", b"soon", b"\xff", b"2026-11-29T10:00:00", b"2199-01-01T00:00:00+00:00"])
+def test_a_note_that_is_none_counts_as_lost_and_is_made_anew(note):
+    blobs, new = MemoryBlobs(), on_the_log(signed(promote()), late_ms=-60_000)
+    blobs.put(KEY, note)
+
+    since = signed_since(blobs, [new])
+
+    assert int(since.timestamp() * 1000) == new.timestamp_ms
+    assert blobs.get(KEY).decode() == since.isoformat()
+    assert signed_since(blobs, []) == since
+
+
+def test_a_trainer_without_keys_makes_no_note():
+    blobs = MemoryBlobs()
+
+    signed_since(blobs, [], kept=False)
+
+    assert not list(blobs.keys(""))
