@@ -58,9 +58,10 @@ async def test_a_tuning_job_that_is_not_taken_up_again_takes_its_training_jobs_w
     tmp_path: Path, left: dict[str, Any], status: str, child: str
 ) -> None:
     state, names = State(tmp_path / "state.sqlite"), Names("us-east-1", "1" * 12)
-    tags, unused = Tags(state), Any
+    tags = Tags(state)
+    unused: dict[str, Any] = dict.fromkeys(("images", "objects", "kept", "requirements"))
     killed(state, child, **left)
-    training = TrainingJobs(state, names, unused, unused, unused, tags, unused, tmp_path)  # type: ignore[arg-type]
+    training = TrainingJobs(state, names, tags, tmp_path, **unused)
     tuning = TuningJobs(state, names, tags, tmp_path, training)
 
     tuning.recover()

@@ -61,11 +61,11 @@ class Sagemaker:
         configs = Configs(self.state, names, models, tags)
         self.invoking = Invoking(names)
         requirements = Requirements(home)
-        self.jobs = TrainingJobs(self.state, names, images, objects, logs, tags, requirements, home)
+        shared: Any = {"images": images, "objects": objects, "kept": logs}
+        self.jobs = TrainingJobs(self.state, names, tags, home, requirements=requirements, **shared)
         self.endpoints = Endpoints(
             *(self.state, names, images, objects, logs, tags, models, configs, self.invoking, requirements, home)
         )
-        shared: Any = {"images": images, "objects": objects, "kept": logs}
         served: Any = {"models": models, "requirements": requirements}
         transforms = TransformJobs(self.state, names, tags, home, self.jobs.turns, **served, **shared)
         processing = ProcessingJobs(self.state, names, tags, home, self.jobs.turns, **shared)

@@ -1,6 +1,6 @@
-"""Keeps jobs that run once and end, such as transform and processing jobs: names, statuses, stops, and restarts after a kill.
+"""Keeps jobs that run once and end, of any kind: names, statuses, stops, and restarts after a kill.
 
-A subclass names its kind of job, refuses what is absent, and does the work. `training` has finer statuses and its own keeper.
+A subclass names its kind of job, refuses what is absent, and does the work.
 """
 
 import asyncio
@@ -78,6 +78,9 @@ class JobRuns(ABC):
     prefix: ClassVar[str]
     """What the names of operations and members begin with, such as ``Transform``."""
 
+    taken: ClassVar[str] = "Job name must be unique within an AWS account and region, and a job with this name already exists"
+    """What a request for a name that is given is told."""
+
     def __init__(self, state: State, names: Names, tags: Tags, home: Path, turns: asyncio.Semaphore) -> None:
         """Keep the parts; a job works in a folder under ``home``, when it has its turn."""
         self.names = names
@@ -85,7 +88,10 @@ class JobRuns(ABC):
         self.state = state
         self.runs: dict[str, JobRun] = {}
         self.tags = tags
-        self._turns = turns
+        self.folder = home / f"{self.kind}s"
+        """Holds the folders of the jobs that run."""
+        self.turns = turns
+        """Jobs of several kinds may take their turns by it."""
         self._listing = Listing(f"{self.prefix}JobName", f"{self.prefix}JobStatus")
 
     @abstractmethod
@@ -94,11 +100,31 @@ class JobRuns(ABC):
 
     @abstractmethod
     async def work(self, run: JobRun, folder: Path) -> str:
-        """Run a job in a folder of its own, which does not exist yet; return Completed or Stopped.
+        """Run a job in a folder of its own, which does not exist yet; return how it ended, for `end`.
 
         Raises:
             RunFailed: If the job failed; the message is its FailureReason.
         """
+
+    def defaults(self, request: Document) -> Document:
+        """Return the members of a job that its request may leave out, or that no request has."""
+        return {}
+
+    def wait(self, document: Document) -> None:  # noqa: B027 - most kinds do not tell
+        """Note that a job waits for its turn."""
+
+    def begin(self, document: Document) -> None:
+        """Note that a job has its turn."""
+        document[f"{self.prefix}StartTime"] = wire.now()
+        self.keep(document, document[f"{self.prefix}JobStatus"])
+
+    def has_begun(self, document: Document) -> bool:
+        """Say whether a job had its turn, so that it may be what killed the service."""
+        return f"{self.prefix}StartTime" in document
+
+    def begin_anew(self, document: Document) -> None:
+        """Note that a job that was interrupted starts anew."""
+        self.keep(document, "InProgress")
 
     def left(self, document: Document) -> None:  # noqa: B027 - most kinds leave nothing
         """See to what a killed service has left of a job that is ended now, and not run again."""
@@ -117,16 +143,24 @@ class JobRuns(ABC):
         name = request[f"{self.prefix}JobName"]
         arn = self.names.arn(self.kind, name)
         if self.state.get(self.kind, name):
-            raise in_use(
-                f"Job name must be unique within an AWS account and region, and a job with this name already exists ({arn})"
-            )
+            raise in_use(f"{self.taken} ({arn})")
         self.refuse(request)
-        now = wire.now()
-        document = {**request, f"{self.prefix}JobArn": arn, "CreationTime": now}
+        document = {**request, **self.defaults(request), f"{self.prefix}JobArn": arn, "CreationTime": wire.now()}
         self.tags.hang(arn, request.get("Tags"))
         self.keep(document, "InProgress")
         self._launch(document)
         return {f"{self.prefix}JobArn": arn}
+
+    async def delete(self, request: Document) -> Document:
+        """Delete a job that has ended; not every kind has this operation."""
+        document = self.get(request[f"{self.prefix}JobName"])
+        status = document[f"{self.prefix}JobStatus"]
+        if status in ("InProgress", "Stopping"):
+            told = self.kind.replace("-", " ").capitalize()
+            raise in_use(f"{told} {document[f'{self.prefix}JobName']} is in status {status}: stop it first")
+        self.state.drop(self.kind, document[f"{self.prefix}JobName"])
+        self.tags.forget(document[f"{self.prefix}JobArn"])
+        return {}
 
     async def describe(self, request: Document) -> Document:
         """Return a job."""
@@ -150,28 +184,28 @@ class JobRuns(ABC):
             run.stopping.set()
             if run.waiting and run.task:
                 run.task.cancel()
-                self._end(run.document, "Stopped")
+                self.end(run.document, "Stopped")
         return {}
 
     def recover(self) -> None:
         """Run again, from their inputs and under their names, the jobs that the service left unfinished."""
-        shutil.rmtree(self.home / f"{self.kind}s", ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
         for document in self.state.all(self.kind):
             status = document[f"{self.prefix}JobStatus"]
             if status == "Stopping":
                 self.left(document)
-                self._end(document, "Stopped")
+                self.end(document, "Stopped")
             if status != "InProgress":
                 continue
-            if not document.pop("_Closed", False) and document.get(f"{self.prefix}StartTime"):
+            if not document.pop("_Closed", False) and self.has_begun(document):
                 document["_Restarts"] = document.get("_Restarts", 0) + 1
             if document.get("_Restarts", 0) > MOST_RESTARTS:
                 times = f"The service was killed {document['_Restarts']} times while this job ran"
                 self.left(document)
-                self._end(document, "Failed", f"InternalServerError: {times}: it is not begun anew")
+                self.end(document, "Failed", f"InternalServerError: {times}: it is not begun anew")
                 continue
             log.warning("job runs again", kind=self.kind, job=document[f"{self.prefix}JobName"])
-            self.keep(document, "InProgress")
+            self.begin_anew(document)
             self._launch(document)
 
     async def close(self) -> None:
@@ -184,6 +218,10 @@ class JobRuns(ABC):
         for run in runs:
             if run.document[f"{self.prefix}JobStatus"] == "InProgress":
                 self.state.put(self.kind, run.document[f"{self.prefix}JobName"], run.document | {"_Closed": True})
+
+    def task(self, name: str) -> asyncio.Task[None] | None:
+        """Return the task that runs a job; None, if the job has ended."""
+        return self.runs[name].task if name in self.runs else None
 
     def get(self, name: str) -> Document:
         """Find a job by name."""
@@ -207,7 +245,8 @@ class JobRuns(ABC):
         if self.runs.get(name) is run:  # else another job has the name now
             del self.runs[name]
 
-    def _end(self, document: Document, status: str, reason: str | None = None) -> None:
+    def end(self, document: Document, status: str, reason: str | None = None) -> None:
+        """End a job: Completed, Failed, Stopped, or as else its work has returned."""
         document[f"{self.prefix}EndTime"] = wire.now()
         if reason:
             document["FailureReason"] = reason[:FAILURE_LENGTH]
@@ -216,20 +255,21 @@ class JobRuns(ABC):
 
     async def _run(self, run: JobRun) -> None:
         document = run.document
-        folder = self.home / f"{self.kind}s" / document[f"{self.prefix}JobName"]
+        folder = self.folder / document[f"{self.prefix}JobName"]
         try:
-            async with self._turns:
+            if self.turns.locked():
+                self.wait(document)
+            async with self.turns:
                 run.waiting = False
-                document[f"{self.prefix}StartTime"] = wire.now()
-                self.keep(document, document[f"{self.prefix}JobStatus"])
+                self.begin(document)
                 try:
                     outcome = await self.work(run, folder)
                 finally:  # before the job's end is told: from then on another job may have its name
                     await in_thread(shutil.rmtree, folder, ignore_errors=True)
         except (RunFailed, ObjectsFailed, AwsError) as failed:
-            self._end(document, *(("Stopped",) if run.stopping.is_set() else ("Failed", str(failed))))
+            self.end(document, *(("Stopped",) if run.stopping.is_set() else ("Failed", str(failed))))
         except Exception as error:
             log.exception("job broke off", kind=self.kind, job=document[f"{self.prefix}JobName"])
-            self._end(document, "Failed", f"InternalServerError: {error!r}")
+            self.end(document, "Failed", f"InternalServerError: {error!r}")
         else:
-            self._end(document, outcome)
+            self.end(document, outcome)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from deploy.local.sagemaker import wire
 from deploy.local.sagemaker.candidates import candidates, combinations, wrong
 from deploy.local.sagemaker.document import Document
-from deploy.local.sagemaker.errors import AwsError, in_use, invalid
+from deploy.local.sagemaker.errors import AwsError, invalid
 from deploy.local.sagemaker.job_runs import JobRun, JobRuns, RunFailed
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.state import State
@@ -78,15 +78,6 @@ class TuningJobs(JobRuns):
         told = await super().create(request)
         self._count(self.runs[request["HyperParameterTuningJobName"]].document)
         return told
-
-    async def delete(self, request: Document) -> Document:
-        """Delete a tuning job that has ended; its training jobs stay."""
-        document = self.get(request["HyperParameterTuningJobName"])
-        if document["HyperParameterTuningJobStatus"] in _RUNNING:
-            raise in_use(f"Tuning job {document['HyperParameterTuningJobName']} is running: stop it first")
-        self.state.drop(self.kind, document["HyperParameterTuningJobName"])
-        self.tags.forget(document["HyperParameterTuningJobArn"])
-        return {}
 
     async def page(self, request: Document) -> Document:
         """Return a page of tuning jobs, newest first."""
