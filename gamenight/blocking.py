@@ -2,8 +2,10 @@
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from typing import Any, Self, TypeVar
+from concurrent.futures import Future, wait
+from typing import Any, Final, Self, TypeVar
 from uuid import UUID
 
 from gamenight.conversation import PenPath, SeenDrawing, SeenReceipt
@@ -13,33 +15,68 @@ from gamenight.watching import async_watch
 
 Result = TypeVar("Result")
 
+_CANCELLED_S: Final = 5.0
+"""How long what is cancelled may take to let go of its socket, in seconds."""
+
 
 class _LoopThread:
     """An event loop that others may ask from their own threads."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="gamenight client", daemon=True)
+        self._thread = threading.Thread(target=self._turn, name="gamenight client", daemon=True)
         self._thread.start()
 
-    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Do something in the loop; if this thread is interrupted, it is cancelled there."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+    def _turn(self) -> None:
         try:
-            return future.result()
+            self._loop.run_forever()
+            if left := asyncio.all_tasks(self._loop):  # whoever could not leave
+                for task in left:
+                    task.cancel()
+                self._loop.run_until_complete(asyncio.wait(left, timeout=_CANCELLED_S))
+        finally:
+            self._loop.close()
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Do something in the loop; if this thread is interrupted, it is cancelled there, and has ended when this raises."""
+        ended: Future[asyncio.Task[Result]] = Future()
+        begun: list[asyncio.Task[Result]] = []
+
+        def begin() -> None:
+            begun.append(self._loop.create_task(work))
+            begun[0].add_done_callback(ended.set_result)
+
+        self._loop.call_soon_threadsafe(begin)
+        try:
+            return ended.result().result()
         except BaseException:
-            future.cancel()
+            if not ended.done():
+                self._loop.call_soon_threadsafe(lambda: begun[0].cancel())
+                wait([ended], _CANCELLED_S)
             raise
 
     def close(self) -> None:
         """End the loop and its thread."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        self._loop.close()
+
+    def drop(self, player: AsyncPlayer) -> None:
+        """Let a player leave, then end the loop; nobody waits for it, since whoever collects garbage may be the loop itself."""
+
+        async def leaving() -> None:
+            try:
+                await player.aclose()
+            finally:
+                self._loop.stop()
+
+        def leave() -> None:
+            self._leaving = self._loop.create_task(leaving())
+
+        self._loop.call_soon_threadsafe(leave)
 
 
 class Player:
-    """A player of the game, who waits for each answer; use it in a ``with``, or `close` it."""
+    """A player of the game, who waits for each answer; use it in a ``with``, or `close` it; one that is dropped leaves too."""
 
     def __init__(
         self,
@@ -58,7 +95,8 @@ class Player:
         except BaseException:
             self._loop.close()
             raise
-        self._open = True
+        self._dropped = weakref.finalize(self, self._loop.drop, self._player)
+        self._dropped.atexit = False
 
     @staticmethod
     async def _joined(url: str, name: str, room: str | None, seat: str | None, questions: bool, wait_s: float) -> AsyncPlayer:
@@ -75,9 +113,11 @@ class Player:
 
     def close(self) -> None:
         """Leave the game; twice is once."""
-        if self._open:
-            self._open = False
+        if self._dropped.detach() is None:
+            return
+        try:
             self._loop.run(self._player.aclose())
+        finally:
             self._loop.close()
 
     @property
@@ -138,5 +178,7 @@ def watch(url: str = HERE) -> Iterator[dict[str, Any]]:
         while (frame := loop.run(following())) is not None:
             yield frame
     finally:
-        loop.run(frames.aclose())  # type: ignore[attr-defined]
-        loop.close()
+        try:
+            loop.run(frames.aclose())  # type: ignore[attr-defined]
+        finally:
+            loop.close()

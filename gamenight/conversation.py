@@ -145,7 +145,10 @@ class Conversation:
     def draw(
         self, drawing_id: UUID, strokes: Sequence[PenPath], size: tuple[float, float] | None, final: bool, asked: int | None
     ) -> ClientFrame:
-        """Note a new drawing, and return its frame."""
+        """Note a drawing, and return its frame.
+
+        A finished drawing that is known already is the same one: what was seen of it stays, but for why it was not taken.
+        """
         points = [[[float(value) for value in point] for point in stroke] for stroke in strokes]
         side = max([_SIDE, *(value for stroke in points for point in stroke for value in point[:2])])
         width, height = size or (side, side)
@@ -158,7 +161,10 @@ class Conversation:
             "final": final,
             "asked": asked,
         }
-        self._note(self.drawings, str(drawing_id), SeenDrawing(drawing_id, final))
+        self.refusals.pop(str(drawing_id), None)
+        known = self.drawings.get(str(drawing_id))
+        if known is None or not (known.final and final):
+            self._note(self.drawings, str(drawing_id), SeenDrawing(drawing_id, final))
         if final:
             self.outbox.add(str(drawing_id), frame)
         return frame
@@ -167,6 +173,7 @@ class Conversation:
         """Note a correction, or with None that all before are withdrawn, and return its frame."""
         said = {"type": "withdraw"} if label is None else {"type": "correct", "label": label}
         frame = {**said, "drawing_id": str(drawing_id), "correction_id": str(correction_id)}
+        self.refusals.pop(str(drawing_id), None)
         self._note(self.receipts, str(correction_id), SeenReceipt(correction_id, drawing_id))
         self.outbox.add(str(correction_id), frame)
         return frame

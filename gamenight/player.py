@@ -6,6 +6,7 @@ What the game has not acknowledged is sent again with the same id, also on the n
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from typing import Any, Final, Self
 from uuid import UUID, uuid4
 
@@ -77,10 +78,12 @@ class AsyncPlayer:
 
     async def aclose(self) -> None:
         """Leave the game; what was not acknowledged is not sent any more."""
-        await self._socket.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            await self._socket.close()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # --- what a player does
 
@@ -100,19 +103,18 @@ class AsyncPlayer:
             size: Width and height of the canvas; None: as large as the drawing needs.
             final: Whether the drawing is finished; if not, it is a preview, which nobody learns from.
             asked: The `question` that it answers, if it does.
-            drawing_id: Its id; None: a new one. The same id again changes nothing.
+            drawing_id: Its id; None: a new one. The same id again is the same drawing: this waits for it once more.
 
         Raises:
             GameNightRefused: If the game does not take the drawing.
-            GameNightSilent: If it was not answered in time.
+            GameNightSilent: If it was not answered in time; its ``drawing_id`` waits for the same drawing once more.
             GameNightUnreachable: If the game has gone, and did not come back in time.
         """
         named = drawing_id or uuid4()
-        self.talk.refusals.pop(str(named), None)
         frame = self.talk.draw(named, strokes, size, final, asked)
         drawing = self.talk.drawings[str(named)]
         await self._say(frame, final)
-        await self._until(lambda: self.talk.answered(drawing), "the drawing is not answered", str(named))
+        await self._until(lambda: self.talk.answered(drawing), "the drawing is not answered", named)
         return drawing
 
     async def correct(self, drawing: SeenDrawing | UUID, label: int) -> SeenReceipt:
@@ -126,11 +128,10 @@ class AsyncPlayer:
     async def _teach(self, drawing: SeenDrawing | UUID, label: int | None) -> SeenReceipt:
         drawing_id = drawing if isinstance(drawing, UUID) else drawing.drawing_id
         correction_id = uuid4()
-        self.talk.refusals.pop(str(drawing_id), None)
         frame = self.talk.correct(drawing_id, correction_id, label)
         receipt = self.talk.receipts[str(correction_id)]
         await self._say(frame, True)
-        await self._until(lambda: receipt.whole, "the correction has no receipt of all who learn", str(drawing_id))
+        await self._until(lambda: receipt.whole, "the correction has no receipt of all who learn", drawing_id)
         return receipt
 
     # --- the socket
@@ -152,12 +153,15 @@ class AsyncPlayer:
         self._changed = asyncio.Event()
 
     async def _listen(self) -> None:
-        async for frame in self._socket.frames():
-            self.talk.receive(frame)
-            if frame["type"] == "joined":
-                for one in self.talk.outbox.due(time.monotonic(), 0):
-                    await self._socket.send(orjson.dumps(one))
-            self._wake()
+        async with aclosing(self._socket.frames()) as frames:  # type: ignore[type-var]
+            async for frame in frames:
+                self.talk.receive(frame)
+                if frame["type"] == "joined":
+                    for one in self.talk.outbox.due(time.monotonic(), 0):
+                        await self._socket.send(orjson.dumps(one))
+                self._wake()
+                if self.talk.refused:  # for good: another socket would be told the same
+                    return
 
     async def _resend(self) -> None:
         while True:
@@ -166,7 +170,7 @@ class AsyncPlayer:
                 for one in self.talk.outbox.due(time.monotonic(), PATIENCE_S):
                     await self._socket.send(orjson.dumps(one))
 
-    async def _until(self, done: Callable[[], Any], otherwise: str, drawing_id: str = "") -> None:
+    async def _until(self, done: Callable[[], Any], otherwise: str, drawing_id: UUID | None = None) -> None:
         """Wait until the frames that come make something true.
 
         Raises:
@@ -176,7 +180,7 @@ class AsyncPlayer:
         """
         deadline = time.monotonic() + self._wait_s
         while not done():
-            if refusal := self.talk.refusals.get(drawing_id) or self.talk.refused:
+            if refusal := self.talk.refusals.get(str(drawing_id)) or self.talk.refused:
                 raise refusal
             for task in self._tasks:
                 if task.done():
@@ -186,5 +190,7 @@ class AsyncPlayer:
                     await self._changed.wait()
             except TimeoutError:
                 if not self.talk.joined:
-                    raise GameNightUnreachable(self.url, self._why or "it does not answer") from None
-                raise GameNightSilent(f"{otherwise} after {self._wait_s:g} s: see {self.url}/healthz, and ask again") from None
+                    raise GameNightUnreachable(self.url, self._why or "it does not answer", drawing_id) from None
+                again = "ask again" if drawing_id is None else f"ask again with drawing_id {drawing_id}"
+                why = f"{otherwise} after {self._wait_s:g} s: see {self.url}/healthz, and {again}"
+                raise GameNightSilent(why, drawing_id) from None

@@ -2,8 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
+from math import inf
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -16,6 +18,8 @@ from gamenight.errors import GameNightUnreachable
 HERE: Final = "http://127.0.0.1:8000"
 """The address of a game on this machine."""
 _FIRST_S: Final = 0.05
+_LASTED_S: Final = 5.0
+"""A socket that has lasted so long, in seconds, was a good one: the next wait is the shortest again."""
 _AT_FAULT: Final = (1008, 1009)  # the game says by these that the client did wrong: it had better wait
 
 
@@ -49,7 +53,7 @@ def _connected(url: str, headers: Mapping[str, str]) -> connect:
 
 
 class LastingSocket:
-    """A socket of the game that is opened again whenever it drops; after each failure it waits twice as long."""
+    """A socket of the game that is opened again whenever it drops; it waits twice as long each time, until one has lasted."""
 
     def __init__(
         self,
@@ -61,6 +65,8 @@ class LastingSocket:
         headers: Mapping[str, str] | None = None,
         longest_s: float = 8.0,
         chance: random.Random | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Keep what is needed; `frames` connects.
 
@@ -72,9 +78,11 @@ class LastingSocket:
             headers: Headers of the handshake.
             longest_s: The longest wait between two tries, in seconds.
             chance: Spreads the clients of a game that comes back.
+            clock: Tells how long a socket has lasted, in seconds.
+            rest: Waits for so many seconds.
         """
         self._url, self._headers, self._hello, self._lost = socket_url(url, path), headers or {}, hello, lost
-        self._longest_s, self._chance = longest_s, chance or random.Random()
+        self._longest_s, self._chance, self._clock, self._rest = longest_s, chance or random.Random(), clock, rest
         self._socket: ClientConnection | None = None
         self._done = asyncio.Event()
 
@@ -82,17 +90,19 @@ class LastingSocket:
         """Yield what the game sends, for ever: until `close`, or until this is cancelled."""
         wait_s = _FIRST_S
         while not self._done.is_set():
+            opened_at = inf
             try:
                 async with _connected(self._url, self._headers) as self._socket:
+                    opened_at = self._clock()
                     if (hello := self._hello()) is not None:
                         await self._socket.send(hello, text=True)
                     while True:
                         yield orjson.loads(await self._socket.recv(decode=False))
-                        wait_s = _FIRST_S
             except ConnectionClosed as closed:
                 if self._done.is_set():
                     return
                 code = closed.rcvd.code if closed.rcvd else None
+                wait_s = _FIRST_S if self._clock() - opened_at >= _LASTED_S else wait_s
                 wait_s = self._longest_s if code in _AT_FAULT else wait_s
                 why = closed.rcvd.reason if closed.rcvd else ""
                 self._lost(f"socket closed, {code or 'without a close frame'}{f': {why}' if code in _AT_FAULT else ''}")
@@ -102,7 +112,7 @@ class LastingSocket:
                 self._lost("game not reached")
             finally:
                 self._socket = None
-            await asyncio.sleep(wait_s * self._chance.uniform(0.5, 1.5))
+            await self._rest(wait_s * self._chance.uniform(0.5, 1.5))
             wait_s = min(2 * wait_s, self._longest_s)
 
     async def send(self, frame: bytes) -> bool:

@@ -1,0 +1,186 @@
+"""The client ends well: interrupted, dropped, refused, asked once more, or with a game that hangs up at once."""
+
+import asyncio
+import gc
+import os
+import random
+import signal
+import threading
+from contextlib import aclosing
+from typing import Any
+from uuid import uuid4
+
+import orjson
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
+from gamenight.blocking import _LoopThread
+from gamenight.client import AsyncPlayer, GameNightRefused, GameNightSilent, Player, watch
+from gamenight.conversation import Conversation
+from gamenight.sockets import LastingSocket
+from tests.fake_game import Game, playing
+
+SEVEN = [[(20, 20), (80, 20), (45, 100)]]
+
+
+def clients() -> list[threading.Thread]:
+    """Return the threads of clients."""
+    return [one for one in threading.enumerate() if one.name == "gamenight client"]
+
+
+class Served:
+    """A handler of sockets, served from a thread of its own, so that the main thread can be interrupted."""
+
+    def __init__(self, handle: Any) -> None:
+        self._loop = _LoopThread()
+        self._server = self._loop.run(self._serve(handle))
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    @staticmethod
+    async def _serve(handle: Any) -> Any:
+        return await serve(handle, "127.0.0.1", 0)
+
+    async def _end(self) -> None:
+        self._server.close()
+        await self._server.wait_closed()
+
+    def close(self) -> None:
+        """Serve no more."""
+        self._loop.run(self._end())
+        self._loop.close()
+
+
+async def quiet(socket: ServerConnection) -> None:
+    """Send a snapshot, and nothing after it."""
+    await socket.send(orjson.dumps({"type": "snapshot"}), text=True)
+    await socket.wait_closed()
+
+
+def test_ctrl_c_ends_a_watch_with_keyboard_interrupt_and_leaves_no_thread():
+    served, before = Served(quiet), len(clients())
+    interrupt = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        frames = watch(served.url)
+        assert next(frames) == {"type": "snapshot"}
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            next(frames)
+        assert len(clients()) == before
+    finally:
+        interrupt.cancel()
+        served.close()
+
+
+def test_a_player_that_is_dropped_or_cannot_leave_keeps_no_thread(monkeypatch: pytest.MonkeyPatch):
+    game = Game()
+    served, before = Served(game.handle), clients()
+    try:
+        player: Player | None = Player(served.url, "Ada")
+        [thread] = [one for one in clients() if one not in before]
+        del player
+        gc.collect()
+        thread.join(5)
+        assert not thread.is_alive()
+
+        async def broken(self: AsyncPlayer) -> None:
+            raise OSError("cannot leave")
+
+        player = Player(served.url, "Bob")
+        monkeypatch.setattr(AsyncPlayer, "aclose", broken)
+        with pytest.raises(OSError, match="cannot leave"):
+            player.close()
+        player.close()  # twice is once
+        assert clients() == before
+    finally:
+        served.close()
+
+
+class Slow(Game):
+    """Answers for no drawing before it has been sent twice."""
+
+    def draw(self, frame: Any) -> Any:
+        answers = list(super().draw(frame))
+        if self.finals[frame["drawing_id"]] > 1:
+            yield from answers
+
+
+async def test_who_asks_again_with_the_id_of_what_was_not_answered_has_one_drawing():
+    game = Slow()
+    async with playing(game) as url, AsyncPlayer(url, "Ada", wait_s=0.2) as ada:
+        with pytest.raises(GameNightSilent, match="ask again with drawing_id") as silent:
+            await ada.draw(SEVEN)
+        drawing = await ada.draw(SEVEN, drawing_id=silent.value.drawing_id)
+
+    assert drawing.saved
+    assert list(game.finals) == [str(silent.value.drawing_id)]
+
+
+def test_an_id_that_was_refused_is_asked_anew_and_what_was_seen_of_a_drawing_stays():
+    talk, named = Conversation("Ada", None, "s", questions=False), uuid4()
+    talk.joined = True
+    talk.draw(named, SEVEN, None, final=True, asked=None)
+    talk.receive({"type": "error", "code": "invalid", "message": "too few", "drawing_id": str(named)})
+    assert str(named) in talk.refusals
+
+    talk.draw(named, SEVEN, None, final=True, asked=None)
+    assert talk.refusals == {}
+    talk.receive({"type": "saved", "drawing_id": str(named)})
+    talk.draw(named, SEVEN, None, final=True, asked=None)
+    assert talk.drawings[str(named)].saved, "the game says it once"
+
+
+class Unhurried(random.Random):
+    """Chance that spreads nobody."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return 1.0
+
+
+async def test_a_game_that_hangs_up_after_a_frame_is_asked_more_and_more_seldom_until_a_socket_has_lasted():
+    waits: list[float] = []
+    now = 0.0
+
+    async def rest(seconds: float) -> None:
+        waits.append(seconds)
+
+    def clock() -> float:
+        nonlocal now
+        now += 60 if len(waits) == 5 else 0.1
+        return now
+
+    async def hangs_up(socket: ServerConnection) -> None:
+        await socket.send(b'{"type": "joined"}', text=True)
+        await socket.close(1011, "a fault of the server")
+
+    async with serve(hangs_up, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        socket = LastingSocket(url, "/ws/play", lambda: None, lambda why: None, chance=Unhurried(), clock=clock, rest=rest)
+        async with aclosing(socket.frames()) as frames:  # type: ignore[type-var]
+            async for _ in frames:
+                if len(waits) == 7:
+                    break
+
+    assert waits == [0.05, 0.1, 0.2, 0.4, 0.8, 0.05, 0.1]
+
+
+class Restarted(Game):
+    """Lets its player in once, and after the next hang-up does not know the seat any more."""
+
+    def join(self, frame: Any) -> Any:
+        if self.seats.total():
+            self.seats[frame["seat"]] += 1
+            yield {"type": "error", "code": "bad_seat", "message": "this seat is not valid here"}
+            yield None
+        else:
+            yield from super().join(frame)
+
+
+async def test_a_seat_that_is_refused_for_good_is_not_asked_for_again():
+    game = Restarted(hang_up_on=frozenset({1}))
+    async with playing(game) as url, AsyncPlayer(url, "Ada") as ada:
+        with pytest.raises(GameNightRefused, match="bad_seat"):
+            await ada.draw(SEVEN)
+        async with asyncio.timeout(5):
+            await asyncio.wait([ada._tasks[0]])
+
+    assert game.seats.total() == 2
