@@ -124,6 +124,20 @@ def test_uv_is_told_where_packages_are_and_no_secret() -> None:
     }
 
 
+async def test_a_file_in_a_folder_of_the_code_is_understood_as_uv_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "confinement", lambda *_: ("", "it is not what is tested here"))
+    folder = code(tmp_path / "code", "-e .")
+    (folder / "deep").mkdir()
+    (folder / "deep" / "needs.txt").write_text(f"./{NAME}\n-c most.txt\n")
+    (folder / "deep" / "most.txt").write_text("halves<2\n")
+
+    image = Image("any:1", tmp_path, Path(sys.executable))
+    made = await Requirements(tmp_path).made(image, folder, print, "deep/needs.txt")
+
+    assert made.packages
+    assert (made.packages / "halves.py").is_file()
+
+
 async def test_the_packages_that_were_used_least_recently_make_room_and_none_that_is_in_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

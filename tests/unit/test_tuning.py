@@ -64,9 +64,11 @@ async def test_a_tuning_job_that_is_not_taken_up_again_takes_its_training_jobs_w
     training = TrainingJobs(state, names, tags, tmp_path, **unused)
     tuning = TuningJobs(state, names, tags, tmp_path, training)
 
-    tuning.recover()
     training.recover()
-    await asyncio.sleep(0)
+    tuning.recover()
+    async with asyncio.timeout(5):
+        while training.task("tried"):
+            await asyncio.sleep(0)
 
     tried, tuned = state.get(KIND, "tried"), state.get(TuningJobs.kind, "tuned")
     assert tried

@@ -164,9 +164,9 @@ async def sagemaker(settings: Settings) -> AsyncIterator[Sagemaker]:
     service = Sagemaker(settings)
     orphans = reap(service.home)
     service.endpoints.recover()
+    service.jobs.recover()
     for runs in service.runs:
         runs.recover()
-    service.jobs.recover()  # the last: a tuning job ends training jobs that are not to run again
     log.info("ready", operations=sum(map(len, service.operations.values())), orphans=orphans)
     try:
         yield service

@@ -53,7 +53,7 @@ def named(code: Path, name: str) -> tuple[dict[PurePosixPath, str], list[PurePos
         for number, line in _lines(code, path):
             where = f"line {number} of {path}"
             if wheel := _WHEEL.fullmatch(line):
-                wheels.append(_beside(code, path.parent, wheel[1], where))
+                wheels.append(_beside(code, PurePosixPath(), wheel[1], where))  # pip and uv start where they run, for these
             elif file := _FILE.fullmatch(line):
                 if not file[1].endswith(FILES):
                     raise LineRefused(f"{where}: a requirements file ends with {' or '.join(FILES)}")

@@ -108,8 +108,10 @@ class TrainingJobs(JobRuns):
         self._move(document, "InProgress", "Starting", "The service was interrupted: the job starts anew")
 
     def give_up(self, document: Document) -> None:
-        """End a job that the service left unfinished and nobody waits for; `recover` comes later."""
+        """End a job that a killed service left unfinished and nobody waits for, before it begins again."""
         if document["TrainingJobStatus"] in ("InProgress", "Stopping"):
+            if task := self.task(document["TrainingJobName"]):
+                task.cancel()
             self.end(document, "Stopped")
 
     def refuse(self, request: Document) -> None:
