@@ -1009,8 +1009,10 @@ def _verified(given: str, as_json: bool) -> int:
     log = bus.open_bus(settings)
     try:
         proofs = list(verify(certificate_of(settings, given), settings, log))
-    except (BadCertificate, FileNotFoundError) as wrong:
+    except FileNotFoundError as wrong:
         raise CommandDeclined(str(wrong)) from wrong
+    except BadCertificate as wrong:
+        raise CommandFailed(str(wrong)) from wrong
     finally:
         log.close()
     if not _printed([one._asdict() for one in proofs], as_json):
