@@ -33,6 +33,8 @@ from trainers.archive_names import (
 )
 from trainers.example_sink import Placed
 
+COPIES: Final = "notebooks/"
+"""Where notebooks put what they train on, and what they make of it."""
 _READERS: Final = 8  # objects fetched at a time
 _TRIES: Final = 20
 """How often reading begins anew, when objects are merged meanwhile."""
@@ -116,6 +118,12 @@ def without(blobs: Blobs, player_id: str, tell: Callable[[str, int], None]) -> N
         if n:
             tell(key, n)
             blobs.put(key, encoded(table.filter(pa.array(others))))
+
+
+def drop_copies(blobs: Blobs) -> None:
+    """Delete what notebooks have copied out of the archive: nobody knows whose drawings a copy holds."""
+    for key in list(blobs.keys(COPIES)):
+        blobs.drop(key)
 
 
 def listed(blobs: Blobs, prefix: str = PREFIX) -> list[ArchiveObject]:

@@ -256,6 +256,7 @@ class Forgetter:
         with self._sinks():
             self._tell(command, "archive", "archive and datasets on S3")
             archive.without(self._blobs, player, draft.add_object)
+            archive.drop_copies(self._blobs)
             datasets = dataset_store.without(self._blobs, player)
             for digest in datasets:
                 self._promoter.say(dataset_store.announced(dataset_store.read_manifest(self._blobs, digest)))

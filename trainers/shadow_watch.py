@@ -43,7 +43,7 @@ _MOST_POLLS: Final = 50
 log = structlog.get_logger()
 
 
-class Watched(NamedTuple):
+class _Watched(NamedTuple):
     """A shadow that is watched."""
 
     of: tuple[str, str]
@@ -66,7 +66,7 @@ class ShadowWatch:
         self._model_log = model_log
         self._promoter = promoter
         self._approvals = approvals
-        self._watched: dict[str, Watched] = {}
+        self._watched: dict[str, _Watched] = {}
 
     def follow(self, pause: Pause) -> None:
         """Look again and again; an outage delays it. Ends when ``pause`` raises."""
@@ -97,7 +97,7 @@ class ShadowWatch:
             self._leave(model)
             since = self._since(model, *of) or max(candidate.at, champion.at)
             tail = self._bus.follow([ExampleLabelled.topic], since)
-            self._watched[model] = Watched(of, tail, ShadowPairs(model, *of), self._tries(model, *of), since)
+            self._watched[model] = _Watched(of, tail, ShadowPairs(model, *of), self._tries(model, *of), since)
         self._read(model)
         self._tell(model)
 

@@ -163,6 +163,7 @@ def test_a_version_that_a_rebuild_at_work_makes_of_the_drawings_is_in_the_certif
         shop.model_log.apply(published("7", lineage={"dataset_digest": made.digest}))
 
     shop.at_work = rebuild
+    shop.blobs.put("notebooks/notebook-1/train/train.csv", b"7,3,0,255")
     certified: dict[str, Any] = {}
 
     def certify(command: ForgetPlayer, draft: CertificateDraft, facts: dict[str, Any]) -> str:
@@ -178,6 +179,7 @@ def test_a_version_that_a_rebuild_at_work_makes_of_the_drawings_is_in_the_certif
     assert certified["versions"] == [{"model": "xgboost", "version": "7", "drawings": made.players[EVE]}]
     assert dataset_store.is_gone(shop.blobs, made.digest)
     assert (certified["held"], shop.holds) == (True, False), "from the wait to the certificate no rebuild begins"
+    assert list(shop.blobs.keys("notebooks/")) == [], "a copy has no names in it"
     assert EVE.encode() not in b"".join(shop.blobs.get(key) for key in shop.blobs.keys(""))
 
 

@@ -1,11 +1,15 @@
 """The notebooks are stored as people wrote them, and the server that shows them is for this machine alone."""
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Final
+from unittest.mock import MagicMock
 
 import nbformat
 import pytest
+
+from producers.blobs import MemoryBlobs
 
 ROOT: Final = Path(__file__).parents[2]
 NOTEBOOKS: Final = sorted((ROOT / "notebooks").glob("**/*.ipynb"))
@@ -23,6 +27,34 @@ def test_a_notebook_is_stored_without_outputs(path: Path):
     assert notebook.metadata.kernelspec.name == "python3"
     assert notebook.cells[0].cell_type == "markdown"
     assert notebook.cells[0].source.startswith("# ")
+
+
+def test_the_notebook_of_the_observations_leaves_no_copy_of_what_players_drew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    last = nbformat.read(ROOT / "notebooks" / "observations.ipynb", 4).cells[-1].source
+    blobs, fake, run = MemoryBlobs(), MagicMock(), "notebook-20261129-120000"
+    for key in (f"notebooks/{run}/train/train.csv", f"notebooks/{run}/output/model.tar.gz", "notebooks/other/train.csv"):
+        blobs.put(key, b"7,3,0,255")
+    monkeypatch.chdir(tmp_path)
+    Path("train.csv").write_text("7,3,0,255")
+    known = dict.fromkeys(("endpoint", "EndpointConfig", "Model", "session", "settings"), fake)
+
+    exec(last, {**known, "run": run, "os": os, "S3Blobs": lambda settings: blobs})
+
+    assert list(blobs.keys("")) == ["notebooks/other/train.csv"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_before_a_cell_that_teaches_the_running_game_the_text_says_so():
+    found = 0
+    for path in NOTEBOOKS:
+        text = ""
+        for cell in nbformat.read(path, 4).cells:
+            if cell.cell_type == "markdown":
+                text = cell.source
+            elif "simulate" in cell.source or ".correct(" in cell.source:
+                found += 1
+                assert "teaches the models of the running game" in text, (path.name, cell.id)
+    assert found
 
 
 def test_every_notebook_is_run_by_a_test():
