@@ -63,7 +63,7 @@ from contracts.ports import Bus
 from contracts.rebuilds import RebuildQueue
 from contracts.settings import Settings
 from producers.process_metrics import ProcessMetrics
-from producers.signing import Proofs, Signer, SigningBus
+from producers.signing import Proofs, Signer, SigningBus, public_keys
 
 MAX_SOCKETS = 2000
 """How many sockets may be open, of all kinds; a further socket is refused with 503."""
@@ -79,6 +79,15 @@ log = structlog.get_logger(__name__)
 
 class NotReady(RuntimeError):
     """The bus could not be read at the start."""
+
+
+def proofs_of(settings: Settings) -> Proofs | None:
+    """Return what proves commands and outcomes; None: too few keys are known, which is told, and all are shown as they are."""
+    proofs = Proofs(public_keys(settings))
+    if not proofs.missing:
+        return proofs
+    log.warning("commands are not proven in full: see GAMENIGHT_COMMAND_KEYS", no_public_key_of=proofs.missing)
+    return None if settings.command_keys is None else proofs
 
 
 def create_app(
@@ -114,7 +123,7 @@ def create_app(
     rebuilds = RebuildQueue()
     limits, operators = Limits(settings), Operators(settings.operator_token, Keyring(settings.home, OPERATORS).known)
     door = Door(operators, signing, commands, metrics, signs=bool(signer), why_required=settings.why_required)
-    proofs = None if settings.command_keys is None else Proofs(settings.command_keys)
+    proofs = proofs_of(settings)
     relay, probes = Relay(bus, metrics, proofs), Probes(bus)
     health = Health(probes, board, relay, clock)
     predictor = Predictor(probes, board, settings.guess_budget_ms / 1000 + SLACK_S)

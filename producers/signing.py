@@ -14,7 +14,18 @@ from typing import Final, TypeVar
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from contracts.events import POLICIES, PROCESSES, Command, Event, Process, RollBackModel, SignedEvent, TryVersion, writers_of
+from contracts.events import (
+    POLICIES,
+    PROCESSES,
+    Command,
+    Event,
+    Process,
+    RollBackModel,
+    SignedEvent,
+    TryVersion,
+    writers,
+    writers_of,
+)
 from contracts.ports import Bus, Record, Since, Tail
 from contracts.settings import Settings
 
@@ -147,6 +158,11 @@ class Proofs:
                 raise BadKey("GAMENIGHT_COMMAND_KEYS: write process:key, comma between; a key is 32 bytes in hex")
             self._keys.setdefault(process, []).append(found)
         self._since_ms = float("inf") if since is None else since.timestamp() * 1000
+
+    @property
+    def missing(self) -> list[str]:
+        """The processes that write to commands.v1 and have no key here."""
+        return [process for process in PROCESSES if process in writers(SignedEvent.topic) and process not in self._keys]
 
     def against(self, record: Record, event: SignedEvent) -> str | None:
         """Return why a record is not proven; None: it is, or it is of the time before signatures."""

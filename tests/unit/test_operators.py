@@ -9,6 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from api.app import proofs_of
 from api.apps.keyring import OPERATORS, Keyring, KeyringError
 from api.folds.audit_log import AuditLog
 from api.ops.operators import Operator, Operators, Refusal
@@ -23,7 +24,7 @@ from contracts.events import (
     decode,
     now,
 )
-from contracts.ports import Bus
+from contracts.ports import Bus, Record
 from contracts.settings import Settings
 from deploy import operators as people
 from producers.bus import open_bus
@@ -144,6 +145,20 @@ def test_the_audit_tells_each_command_with_its_outcome_and_what_the_door_refused
     assert found("limit=1") == ["thaw"]
     assert found(f"since={(now() + timedelta(hours=1)).isoformat().replace('+', '%2B')}") == []
     assert asking(house, "wrong", "audit").status_code == 403
+
+
+def test_the_signing_keys_prove_what_the_api_shows_and_too_few_of_them_are_told(capsys):
+    every: dict[str, Any] = {f"{process}_signing_key": seed for process, seed in SEEDS.items()}
+    stranger = PromoteModel(command_id=uuid4(), target="xgboost", version="9", by="ada", signer="api", signature="00" * 64)
+    record = Record("commands.v1", 0, 0, b"xgboost", stranger.record_value(), 0)
+
+    proofs = proofs_of(Settings(command_keys=None, **every))
+
+    assert proofs is not None
+    assert "not of these bytes" in str(proofs.against(record, stranger))
+    assert "not proven" not in capsys.readouterr().out
+    assert proofs_of(Settings(command_keys=None, api_signing_key=SEEDS["api"])) is None
+    assert "commands are not proven in full: see GAMENIGHT_COMMAND_KEYS" in capsys.readouterr().out
 
 
 def test_refusals_of_one_operator_are_kept_up_to_a_bound(house, bus, tmp_path):
