@@ -1664,6 +1664,8 @@ class TrainingAdvanced(ModelEvent):
     """Why it was begun; None: somebody asked for it."""
     began: Time | None = None
     """When it was begun; None: it is from a version that did not say so."""
+    offsets: list[Offset] = []
+    """The first offset of each partition of examples.v1 that it has not read, where it ended because nothing was new."""
 
     @property
     def slot(self) -> str:

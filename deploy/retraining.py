@@ -1,5 +1,6 @@
 """Follows a rebuild on the dashboard's socket until it is done, refused or failed."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ ENDS = {"done": 0, "refused": 2, "failed": 1, "cancelled": 1}
 LEFT = 130
 """The exit status after Ctrl-C, as shells have it: the rebuild goes on."""
 PATIENCE_S = 900.0
-"""The longest time to wait without news of the rebuild."""
+"""The longest time to wait without news of any rebuild."""
 
 
 def hyperparameters(given: Sequence[str]) -> dict[str, str]:
@@ -99,13 +100,22 @@ def _followed(socket: ClientConnection, command_id: str, known: dict[str, Any], 
 
 
 def _listen(socket: ClientConnection, command_id: str, show: Callable[[dict[str, object]], None], console: Console) -> int:
+    until = time.monotonic() + PATIENCE_S
     try:
         while True:
-            frame = orjson.loads(socket.recv(timeout=PATIENCE_S))
+            frame = orjson.loads(socket.recv(timeout=max(0.0, until - time.monotonic())))
+            if frame.get("type") == "training":  # of another one: it waits, and the trainer works
+                until = time.monotonic() + PATIENCE_S
+            elif time.monotonic() >= until:  # the dashboard's other frames come also without a trainer
+                raise TimeoutError
             if frame.get("type") == "training" and frame.get("command_id") == command_id:
                 show(frame)
                 if frame["step"] in ENDS:
                     return ENDS[frame["step"]]
-    except (ConnectionClosed, TimeoutError) as error:
+    except TimeoutError:
+        told = f"no rebuild was heard of for {PATIENCE_S / 60:.0f} minutes: `gamenight follow {command_id}` waits on"
+        console.print(f"[red]{told}[/]", soft_wrap=True)
+        return 1
+    except ConnectionClosed as error:
         console.print(f"[red]the connection to the game is lost ({error}); the rebuild continues: see /watch[/]")
         return 1

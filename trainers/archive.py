@@ -6,7 +6,8 @@ name.
 """
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from itertools import groupby
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from contracts.events import ExampleLabelled
+from contracts.events import ExampleLabelled, mark_of
 from contracts.ports import Blobs, NoSuchBlob
 from trainers.archive_names import (
     PREFIX,
@@ -74,19 +75,22 @@ SCHEMA: Final = pa.schema(_FIELDS)
 
 
 class Archive:
-    """Keeps all examples as objects under ``examples/``, one for each flush of a partition and hour."""
+    """Keeps all examples as objects under ``examples/``, one for each flush of a partition and hour. Threads may share it."""
 
     def __init__(self, blobs: Blobs, check: Callable[[], None] = lambda: None) -> None:
         """Keep the bucket; it is listed at the first use. ``check`` raises if this trainer must not write any more."""
         self._blobs = blobs
         self._check = check
         self._next: dict[int, int] | None = None
+        self._alone = threading.RLock()
+        """Held while the bucket is listed or written: a listing of before a write must not count after it."""
 
     def places(self) -> dict[int, int]:
         """Return the first offset that no object holds, by partition."""
-        if self._next is None:
-            self._next = ends_of(named_objects(self._blobs.keys(PREFIX)))
-        return dict(self._next)
+        with self._alone:
+            if self._next is None:
+                self._next = ends_of(named_objects(self._blobs.keys(PREFIX)))
+            return dict(self._next)
 
     def keep(self, partition: int, batch: Sequence[Placed]) -> None:
         """Write a batch, an hour at a time; an hour is UTC, of the example's writing.
@@ -94,30 +98,54 @@ class Archive:
         A message that is no example counts with the example before it. A batch without examples writes nothing: after a restart
         its messages are read again.
         """
-        places = self.places()
-        self._next = None  # a write may fail half-way: then the bucket is asked again
-        for (day, hour), run in _hours(batch):
-            span = Span(partition, run[0].offset, run[-1].offset)
-            examples = [placed for placed in run if placed.example]
-            if examples:
-                self._check()
-                self._blobs.put(part_key(day, hour, span), parquet(partition, examples))
-            places[partition] = span.last + 1
-        self._next = places
+        with self._alone:
+            places = self.places()
+            self._next = None  # a write may fail half-way: then the bucket is asked again
+            for (day, hour), run in _hours(batch):
+                span = Span(partition, run[0].offset, run[-1].offset)
+                examples = [placed for placed in run if placed.example]
+                if examples:
+                    self._check()
+                    self._blobs.put(part_key(day, hour, span), parquet(partition, examples))
+                places[partition] = span.last + 1
+            self._next = places
 
 
-def without(blobs: Blobs, player_id: str, tell: Callable[[str, int], None]) -> None:
-    """Rewrite the objects that hold examples of a player, under their names; ``tell`` each beforehand, and how many it holds.
+def without(
+    blobs: Blobs,
+    player_id: str,
+    tell: Callable[[str, int], None],
+    check: Callable[[], None] = lambda: None,
+    marks: Collection[str] = (),
+) -> None:
+    """Rewrite the objects that hold examples of a player, under their names.
 
     The names say how far the log is archived, so an object of which nothing is left stays, empty.
+
+    Args:
+        blobs: The bucket.
+        player_id: The player.
+        tell: Is told of each object beforehand, and how many of the player's examples it holds.
+        check: Raises if this trainer must not write any more.
+        marks: Of players who were forgotten before: a write of another trainer that came late has brought them back.
     """
     for key in [key for key in blobs.keys(PREFIX) if read_name(key)]:
         table = pq.read_table(io.BytesIO(blobs.get(key)))
         others = [player != player_id for player in table["player_id"].to_pylist()]
-        n = others.count(False)
-        if n:
+        left = unmarked(table.filter(pa.array(others, pa.bool_())), marks)
+        if n := others.count(False):
             tell(key, n)
-            blobs.put(key, encoded(table.filter(pa.array(others))))
+        if len(left) < len(table):
+            check()
+            blobs.put(key, encoded(left))
+
+
+def unmarked(table: pa.Table, marks: Collection[str]) -> pa.Table:
+    """Return the rows of a table without those of players with these marks: who are forgotten."""
+    if not marks or not len(table):
+        return table
+    gone = [player for player in pc.unique(table["player_id"]).to_pylist() if mark_of(str(player)) in marks]
+    return table.filter(pc.invert(pc.is_in(table["player_id"], pa.array(gone, pa.string())))) if gone else table
 
 
 def drop_copies(blobs: Blobs) -> None:

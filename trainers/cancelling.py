@@ -24,7 +24,7 @@ def outcome(model_log: ModelLog, command: CancelTraining) -> tuple[Sequence[Even
     """Return the events that take a rebuild out of the queue (none: it is at work, and ends by itself), and what is told."""
     found = _found(model_log, command)
     if found is None or found.command is None or found.state == "running":
-        return (), f"the rebuild of {command.target} is stopped where it is, and its training job with it"
+        return (), f"the rebuild of {command.target} will stop where it is, and its training job with it"
     ended = TrainingAdvanced(
         model=command.target,
         version="none",

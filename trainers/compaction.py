@@ -6,7 +6,7 @@ new object together with the old one.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -19,7 +19,7 @@ from contracts.events import DatasetMade, now
 from contracts.ports import Blobs, NoSuchBlob
 from contracts.settings import Settings
 from trainers import dataset_store
-from trainers.archive import SCHEMA, encoded, hour_of, listed, read_object
+from trainers.archive import SCHEMA, encoded, hour_of, listed, read_object, unmarked
 from trainers.archive_names import ArchiveObject, Span, ends_of, whole_key
 from trainers.model_log import ModelLog
 
@@ -60,13 +60,14 @@ def _is_apart(group: Sequence[ArchiveObject]) -> bool:
     return len(group) > 1 or not group[0].whole
 
 
-def carry_out(blobs: Blobs, merge: Merge, check: Callable[[], None]) -> list[str]:
+def carry_out(blobs: Blobs, merge: Merge, check: Callable[[], None], marks: Collection[str] = ()) -> list[str]:
     """Write an object for each hour, then delete those that are merged into it; return the new keys.
 
     Args:
         blobs: The bucket.
         merge: What is merged.
         check: Raises if this trainer must not go on, as when another one has taken over.
+        marks: Of the players who are forgotten, of whom a late write of another trainer may have brought rows back.
     """
     table = _merged(blobs, merge.objects)
     hours: list[Any] = pc.hour(table["at"]).to_pylist()
@@ -75,7 +76,7 @@ def carry_out(blobs: Blobs, merge: Merge, check: Callable[[], None]) -> list[str
         rows = table.filter(pa.array([one == hour for one in hours]))
         key = whole_key(merge.day, hour, _spans(rows, merge.objects, hour))
         check()
-        blobs.put(key, encoded(rows))
+        blobs.put(key, encoded(unmarked(rows, marks)))  # the name still says how far the log is archived
         made.append(key)
     if not made:  # nothing but empty objects, whose names still count
         hour = next((one.hour for one in merge.objects if one.hour is not None), 0)
@@ -149,15 +150,18 @@ def drop(blobs: Blobs, objects: Sequence[ArchiveObject], old: Sequence[ArchiveOb
     return gone
 
 
-def tidy(blobs: Blobs, at: datetime, days: int | None, check: Callable[[], None]) -> int:
-    """Merge the hours that are over, and drop what is older than ``days`` (None: nothing); return how many objects are gone."""
+def tidy(blobs: Blobs, at: datetime, days: int | None, check: Callable[[], None], marks: Collection[str] = ()) -> int:
+    """Merge the hours that are over, and drop what is older than ``days`` (None: nothing); return how many objects are gone.
+
+    Rows of players with these marks are dropped on the way.
+    """
     objects, gone = listed(blobs), 0
     if days is not None and (old := due_drops(objects, days, at)):
         gone = drop(blobs, objects, old, check)
         objects = listed(blobs)
     for merge in due_merges(objects, at):
         try:
-            gone += len(merge.objects) - len(carry_out(blobs, merge, check))
+            gone += len(merge.objects) - len(carry_out(blobs, merge, check, marks))
         except (pa.ArrowException, NoSuchBlob) as wrong:  # the other hours are merged, and this one is tried again
             log.error("an hour is not merged", objects=[one.key for one in merge.objects], error=str(wrong))
     return gone
@@ -195,7 +199,7 @@ class Tidying:
         hour = hour_of(now() - MARGIN)
         if hour == self._done or self._model_log.forgettings():
             return 0
-        gone = tidy(self._blobs, now(), self._days, self._check)
+        gone = tidy(self._blobs, now(), self._days, self._check, frozenset(self._model_log.marks))
         if self._days is not None:
             for told in dataset_store.drop_old(self._blobs, self._days, now(), self._in_use()):
                 self._say(dataset_store.announced(told))

@@ -236,10 +236,14 @@ def _idx(path: Path, header: int) -> NDArray[np.uint8]:
     return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=header)
 
 
-def read_archive(blobs: Blobs) -> tuple[list[Feedback], list[str]]:
-    """Read every archived revision of every example, and the keys of their objects."""
-    tables, objects = read_rows(blobs, [*_COLUMNS, _OVER])
-    return [example for table in tables for example in _feedback(table)], [one.key for one in objects]
+def read_archive(blobs: Blobs, since: Mapping[int, int] | None = None) -> tuple[list[Feedback], list[str]]:
+    """Read every archived revision of every example, and the keys of their objects; only ``since`` these offsets, if given."""
+    first = since or {}
+    tables, objects = read_rows(
+        blobs, [*_COLUMNS, _OVER], lambda one: any(span.last >= first.get(span.partition, 0) for span in one.spans)
+    )
+    examples = (example for table in tables for example in _feedback(table))
+    return [one for one in examples if one.place[1] >= first.get(one.place[0], 0)], [one.key for one in objects]
 
 
 def _feedback(table: pa.Table) -> list[Feedback]:

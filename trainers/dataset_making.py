@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from contracts.events import LessonTaught, RetrainModel
+from contracts.events import LessonTaught, RetrainModel, mark_of
 from contracts.ports import Blobs, Bus, NoSuchBlob
 from contracts.settings import Settings
 from producers.whole_log import all_records
@@ -20,7 +20,13 @@ class DatasetMaker:
     """Makes datasets."""
 
     def __init__(
-        self, settings: Settings, bus: Bus, blobs: Blobs, archive_now: Callable[[], int], model_log: ModelLog, pause: Pause
+        self,
+        settings: Settings,
+        bus: Bus,
+        blobs: Blobs,
+        archive_now: Callable[[Callable[[], None]], int],
+        model_log: ModelLog,
+        pause: Pause,
     ) -> None:
         """Keep the parts that it needs; they are those of `trainers.rebuild.Rebuilder`."""
         self._settings = settings
@@ -40,10 +46,13 @@ class DatasetMaker:
     def feedback(self, tell: Teller) -> tuple[list[dataset.Feedback], dataset_store.Making]:
         """Return all corrections so far but those of players who are left out, and what the manifest says of it."""
         tell.step("archive", "examples up to now go to the archive")
-        taken = self._archive_now()
+        taken = self._archive_now(lambda: self._pause(0))
         self._pause(0)  # archiving ends early when the trainer is told to stop
         tell.step("dataset", f"{taken} examples archived; the dataset is made of MNIST and all feedback")
         examples, keys = dataset.read_archive(self._blobs)
+        marks = frozenset(self._model_log.marks)
+        forgotten = {player for player in {one.player_id for one in examples} if mark_of(player) in marks} if marks else set()
+        examples = [one for one in examples if one.player_id not in forgotten]  # a write that came late has brought them back
         trust = label_trust.trust_of(all_records(self._bus, [LessonTaught.topic]))
         why = {player: "not trusted" for player, share in trust.items() if share < label_trust.LEAST}
         why |= {player: "banned" for player, restriction in self._model_log.restrictions().items() if restriction == "banned"}

@@ -46,7 +46,7 @@ class ExampleSink(Protocol):
         ...
 
 
-def catch_up(bus: Bus, sink: ExampleSink, stop: threading.Event | None = None) -> int:
+def catch_up(bus: Bus, sink: ExampleSink, stop: threading.Event | None = None, look: Callable[[], None] = lambda: None) -> int:
     """Bring a sink up to where the topic ended when this was called.
 
     A message that is no example is rejected and skipped. Twice is harmless: the sink knows the next offset.
@@ -55,6 +55,7 @@ def catch_up(bus: Bus, sink: ExampleSink, stop: threading.Event | None = None) -
         bus: The bus with the examples.
         sink: The sink to fill.
         stop: Ends the work early, between two batches.
+        look: Is called between two batches; what it raises ends the work too.
 
     Returns:
         How many messages it took.
@@ -73,6 +74,7 @@ def catch_up(bus: Bus, sink: ExampleSink, stop: threading.Event | None = None) -
                     taken += len(batch)
                     if stop and stop.is_set():
                         return taken
+                    look()
             if finished:
                 return taken
     finally:
@@ -97,10 +99,10 @@ class Sinks:
         self._prepare, self._tidy, self._stop = prepare, tidy, stop
         self._archiving, self._observing = threading.RLock(), threading.RLock()
 
-    def archive(self) -> int:
-        """Bring the archive up to the log's end; return how many messages it took."""
+    def archive(self, look: Callable[[], None] = lambda: None) -> int:
+        """Bring the archive up to the log's end; return how many messages it took. ``look`` raises to end it in the middle."""
         with self._archiving:
-            return catch_up(self._bus, self._archive, self._stop)
+            return catch_up(self._bus, self._archive, self._stop, look)
 
     def archive_and_tidy(self) -> int:
         """Bring the archive up to the log's end, then merge what is over; return how many messages it took."""

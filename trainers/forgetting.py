@@ -255,7 +255,8 @@ class Forgetter:
             raise Unheard("a replay is at work, which has read the player: give the command again when it is done")
         with self._sinks():
             self._tell(command, "archive", "archive and datasets on S3")
-            archive.without(self._blobs, player, draft.add_object)
+            marks = frozenset(self._model_log.marks)
+            archive.without(self._blobs, player, draft.add_object, lambda: self._pause(0), marks)
             archive.drop_copies(self._blobs)
             datasets = dataset_store.without(self._blobs, player)
             for digest in datasets:

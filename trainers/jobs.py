@@ -101,6 +101,7 @@ class Submitter:
 
     def __init__(self, settings: Settings) -> None:
         """Start the process; its import takes some seconds."""
+        self._asked = False
         self._process = subprocess.Popen(
             [sys.executable, "-m", "trainers.jobs"],
             stdin=subprocess.PIPE,
@@ -117,17 +118,22 @@ class Submitter:
         """
         assert self._process.stdin
         assert self._process.stdout
+        self._asked = True
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(asdict(request)) + "\n")
             self._process.stdin.close()
-        while self._process.poll() is None:
-            pause(0.1)
+        self.answer(pause)
         answer = self._process.stdout.read().splitlines()
         if self._process.returncode or not answer:
             raise JobFailed(f"the SageMaker SDK ended with {self._process.returncode}: its output is in the trainer's log")
         error = json.loads(answer[-1])["error"]
         if error:
             raise JobFailed(f"SageMaker did not take the job: {error}")
+
+    def answer(self, pause: Pause) -> None:
+        """Wait until SageMaker has answered, if the job was asked for."""
+        while self._asked and self._process.poll() is None:
+            pause(0.1)
 
     def close(self) -> None:
         """End the process, whatever it is doing."""

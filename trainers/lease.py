@@ -9,6 +9,7 @@ A holder that is known to be dead, as a process of this machine that is not ther
 """
 
 import os
+import random
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -29,6 +30,10 @@ TTL_S: Final = 12.0
 """How long a lease holds that is not renewed, in seconds."""
 RENEW_S: Final = 3.0
 LOOK_S: Final = 1.0
+_TRIES: Final = 6
+"""How often a write is tried that meets a transaction of observations: it checks the entry, and DynamoDB refuses the second."""
+_CONFLICT_S: Final = 0.05
+"""The most that is waited between two of them, in seconds."""
 _QUICK: Final = Config(retries={"mode": "standard", "max_attempts": 2}, connect_timeout=2, read_timeout=4)
 
 log = structlog.get_logger()
@@ -47,7 +52,7 @@ class Lease:
         stop: threading.Event,
         taken: Callable[[], None] = lambda: None,
         dynamodb: Any = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
         me: str | None = None,
     ) -> None:
         """Keep the table's name; nothing connects before `keep`.
@@ -57,13 +62,13 @@ class Lease:
             stop: Ends every wait.
             taken: Is called when the lease is taken, before anybody may work under it.
             dynamodb: A client; None: one is made.
-            clock: Monotonic, in seconds.
+            clock: Monotonic, in seconds; None: one that goes on while the machine sleeps, where there is one.
             me: Names this process; None: by machine, process and its start.
         """
         self._settings = settings
         self._stop = stop
         self._taken = taken
-        self._clock = clock
+        self._clock = clock or awake_or_not
         self._me = me or identity(os.getpid())
         self._dynamodb: Any = dynamodb or boto3.client("dynamodb", config=_QUICK, **settings.aws("dynamodb"))
         self._table = BOOKKEEPING.name(settings)
@@ -142,13 +147,24 @@ class Lease:
         given = {name: {"N": str(value)} for name, value in values.items()}
         if ":me" in change + condition:
             given[":me"] = {"S": self._me}
-        self._dynamodb.update_item(
-            TableName=self._table,
-            Key={"entry": {"S": ENTRY}},
-            UpdateExpression=f"SET {change}",
-            ConditionExpression=condition,
-            ExpressionAttributeValues=given,
-        )
+        self._write(f"SET {change}", condition, given)
+
+    def _write(self, change: str, condition: str, values: Mapping[str, Any]) -> None:
+        for left in range(_TRIES - 1, -1, -1):
+            try:
+                self._dynamodb.update_item(
+                    TableName=self._table,
+                    Key={"entry": {"S": ENTRY}},
+                    UpdateExpression=change,
+                    ConditionExpression=condition,
+                    ExpressionAttributeValues=values,
+                )
+            except ClientError as error:
+                if not left or error.response["Error"]["Code"] != "TransactionConflictException":
+                    raise
+                time.sleep(random.uniform(0, _CONFLICT_S))
+            else:
+                return
 
     def _set(self, fence: int | None, until: float) -> None:
         with self._changed:
@@ -161,13 +177,8 @@ class Lease:
             return
         fence, self._fence = self._fence, None
         try:
-            self._dynamodb.update_item(
-                TableName=self._table,
-                Key={"entry": {"S": ENTRY}},
-                UpdateExpression="SET holder = :nobody",
-                ConditionExpression="holder = :me AND fence = :fence",
-                ExpressionAttributeValues={":nobody": {"S": ""}, ":me": {"S": self._me}, ":fence": {"N": str(fence)}},
-            )
+            values = {":nobody": {"S": ""}, ":me": {"S": self._me}, ":fence": {"N": str(fence)}}
+            self._write("SET holder = :nobody", "holder = :me AND fence = :fence", values)
         except (BotoCoreError, ClientError) as error:
             log.warning("the lease is not given back", error=str(error))
 
@@ -206,6 +217,12 @@ class Lease:
                 "ExpressionAttributeValues": {":fence": {"N": str(self._fence)}},
             }
         }
+
+
+def awake_or_not() -> float:
+    """Return seconds of a monotonic clock that goes on while the machine sleeps, as the others' clocks do."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)  # Linux has it
+    return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 def _read(item: Mapping[str, Any]) -> tuple[str, int, int]:

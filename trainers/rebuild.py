@@ -9,13 +9,13 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import structlog
 
-from contracts.events import ModelPublished, RetrainModel
+from contracts.events import PLAYER_PARTITIONS, ModelPublished, RetrainModel
 from contracts.ports import Blobs, Bus
 from contracts.prices import PricesUnreadable, UnknownInstance
 from contracts.roster import RosterEntry
@@ -23,6 +23,7 @@ from contracts.settings import Settings
 from producers.price_file import read_prices
 from trainers import cancelling, dataset_store, jobs, judging, split
 from trainers.approval import Approvals
+from trainers.archive_names import ends_of, named_objects
 from trainers.dataset_making import DatasetMaker
 from trainers.jobs import JobProgress, Pause
 from trainers.model_log import ModelLog, next_version
@@ -46,6 +47,11 @@ class DatasetGone(RuntimeError):
 class NothingNew(RuntimeError):
     """There is a version of all that this rebuild would be made of."""
 
+    def __init__(self, why: str, read: Sequence[int]) -> None:
+        """Keep why, and the first offset of each partition of examples.v1 that was not read."""
+        super().__init__(why)
+        self.read = read
+
 
 class Cancelled(RuntimeError):
     """Somebody wants the rebuild to end."""
@@ -59,7 +65,7 @@ class Rebuilder:
         settings: Settings,
         bus: Bus,
         blobs: Blobs,
-        archive_now: Callable[[], int],
+        archive_now: Callable[[Callable[[], None]], int],
         model_log: ModelLog,
         serving: Serving,
         promoter: Promoter,
@@ -73,7 +79,8 @@ class Rebuilder:
             settings: Give rounds, weights, seed and images.
             bus: Publishes the progress.
             blobs: The bucket.
-            archive_now: Brings the archive up to the log's end, and returns how many examples were added.
+            archive_now: Brings the archive up to the log's end, and returns how many examples were added; it calls what it is
+                given now and then, which raises to end it.
             model_log: The log, folded.
             serving: The endpoints.
             promoter: Promotes a version.
@@ -137,11 +144,11 @@ class Rebuilder:
         self._go_on(0)
         tell.step("queued", f"{model} {version}, asked for by {command.by}")
         self._target = model
-        with self._alone(lambda: tell.step("queued", "waits until a player is forgotten")):
+        with self._alone(lambda: tell.step("queued", "waits until a player is forgotten"), self._go_on):
             try:
                 found = mine[0] if mine else self._made(command, version, tell)
             except NothingNew as why:
-                tell.end("refused", f"refused: {why}")
+                tell.end("refused", f"refused: {why}", why.read)
                 return
             if version not in self._model_log.published(model):
                 self._refuse_gone(model, found.published.lineage.get("dataset_digest", ""))
@@ -167,15 +174,15 @@ class Rebuilder:
         Args:
             tell: Is told what is waited for, if a rebuild is at work.
         """
-        with self._alone(lambda: tell(f"waits for a rebuild of {self._target}")):
+        with self._alone(lambda: tell(f"waits for a rebuild of {self._target}"), self._pause):
             yield
 
     @contextmanager
-    def _alone(self, waits: Callable[[], None]) -> Iterator[None]:
+    def _alone(self, waits: Callable[[], None], pause: Pause) -> Iterator[None]:
         if not self._drawings.acquire(blocking=False):
             waits()
             while not self._drawings.acquire(timeout=jobs.POLL_S):
-                self._pause(0)
+                pause(0)
         try:
             yield
         finally:
@@ -234,12 +241,17 @@ class Rebuilder:
         both = f"{version} and {champion.version} are" if champion else f"{version} is"
         tell.step("evaluation", f"{both} asked MNIST's test images and the held-back drawings")
         begin, end = SHARES["evaluation"], SHARES["gate"]
+
+        def told_onward(share: float) -> None:
+            self._go_on(0)
+            tell.onward("evaluation", begin + share * (end - begin))
+
         published = judging.Judge(settings, self._blobs, self._serving).judge(
             candidate,
             champion,
             judging.tries(self._model_log.published(command.target).values(), champion.version) if champion else 1,
             self._model_log.roster[command.target].least_mnist,
-            lambda share: tell.onward("evaluation", begin + share * (end - begin)),
+            told_onward,
         )
         tell.step("gate", published.gate)
         self._go_on(0)
@@ -268,7 +280,8 @@ class Rebuilder:
             given = hyperparameters(self._model_log.roster[command.target], settings, command.hyperparameters)
             known = self._model_log.published(command.target)
             if why := judging.nothing_new(judging.made_of(settings, command.target, made.digest, given), known):
-                raise NothingNew(why)
+                ends = ends_of(named_objects(making.keys))
+                raise NothingNew(why, [ends.get(partition, 0) for partition in range(PLAYER_PARTITIONS)])
             there = self._datasets.stored(made, making, command)
             tell.step(
                 "training", f"{len(made.train)} drawings, {made.feedback} of them players'; {len(made.holdout)} held back"
@@ -284,6 +297,9 @@ class Rebuilder:
                 ),
                 self._go_on,
             )
+        except Cancelled:
+            submitter.answer(self._pause)  # a job that is being created is there before it is stopped
+            raise
         finally:
             submitter.close()
 

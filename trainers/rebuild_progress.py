@@ -47,13 +47,13 @@ class Teller:
         if lines or time.monotonic() - self._told >= jobs.POLL_S:
             self._say(step, fraction, message or self._message, lines)
 
-    def end(self, step: str, message: str) -> None:
-        """Publish how the rebuild ended: done, refused, failed or cancelled."""
+    def end(self, step: str, message: str, read: Sequence[int] = ()) -> None:
+        """Publish how the rebuild ended: done, refused, failed or cancelled; ``read``: how far it has read, if in vain."""
         log.info("rebuild", model=self._command.target, version=self._version, step=step, message=message)
         say(self._bus, self._model_log, settled(self._command, step, message))  # before models.v1 calls it ended
-        self._say(step, 1.0, message)
+        self._say(step, 1.0, message, read=read)
 
-    def _say(self, step: str, fraction: float, message: str, lines: Sequence[str] = ()) -> None:
+    def _say(self, step: str, fraction: float, message: str, lines: Sequence[str] = (), read: Sequence[int] = ()) -> None:
         self._told = time.monotonic()
         say(
             self._bus,
@@ -69,6 +69,7 @@ class Teller:
                 by=self._command.by,
                 trigger=self._command.trigger,
                 began=self._began,
+                offsets=list(read),
             ),
         )
 

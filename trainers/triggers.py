@@ -5,18 +5,16 @@ answers to: so two trainers give the same command, and it is carried out once. A
 for again, and after a rebuild, however it ended, a model rests.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import uuid5
 
 import structlog
 
-from contracts.events import NAMESPACE, TRIGGERED, RetrainModel, Trigger, now
+from contracts.events import NAMESPACE, TRIGGERED, RetrainModel, Trigger, mark_of, now
 from contracts.ports import Blobs
 from contracts.settings import Settings
-from trainers.archive import read_rows
-from trainers.archive_names import ArchiveObject
+from trainers import dataset
 from trainers.model_log import ModelLog
 
 log = structlog.get_logger()
@@ -55,28 +53,29 @@ def _command(model: str, trigger: Trigger, stand: str, reason: str) -> RetrainMo
 
 
 def read_up_to(model_log: ModelLog, model: str) -> dict[int, int]:
-    """Return the first offset of each partition that no dataset of a model has read."""
+    """Return the first offset of each partition that no dataset of a model has read; also of one in which nothing was new."""
     out: dict[int, int] = {}
     for one in model_log.published(model).values():
         for part in filter(None, one.lineage.get("offsets", "").split(",")):
             partition, _, to = part.partition(":")
             out[int(partition)] = max(out.get(int(partition), 0), int(to))
+    for rebuild in model_log.rebuilds():
+        read = rebuild.last.offsets if rebuild.last and rebuild.model == model else []
+        for number, offset in enumerate(read):
+            out[number] = max(out.get(number, 0), offset)
     return out
 
 
-def labels_since(blobs: Blobs, offsets: Mapping[int, int]) -> int:
-    """Count the labels that are archived at these offsets and later."""
+def labels_since(blobs: Blobs, offsets: Mapping[int, int], gone: Callable[[str], bool] = lambda player: False) -> int:
+    """Count the drawings, archived at these offsets and later, of which a dataset would learn, each once.
 
-    def within(one: ArchiveObject) -> bool:
-        return any(span.last >= offsets.get(span.partition, 0) for span in one.spans)
-
-    n = 0
-    for table in read_rows(blobs, ["label"], within)[0]:
-        rows: Iterator[tuple[Any, Any, Any]] = zip(
-            table["partition"].to_pylist(), table["offset"].to_pylist(), table["label"].to_pylist(), strict=True
-        )
-        n += sum(label is not None and offset >= offsets.get(partition, 0) for partition, offset, label in rows)
-    return n
+    Args:
+        blobs: The bucket.
+        offsets: The first of each partition that is new.
+        gone: Says whether a player's drawings are left out.
+    """
+    examples = dataset.read_archive(blobs, offsets)[0]
+    return len(dataset.usable(one for one in examples if not gone(one.player_id)))
 
 
 class Triggers:
@@ -104,7 +103,8 @@ class Triggers:
         self._model_log = model_log
         self._ends = ends
         self._say = say
-        self._counted: dict[str, tuple[Mapping[int, int], int]] = {}
+        self._counted: dict[str, tuple[object, int]] = {}
+        """Of what a model's new labels were counted last, and how many they were."""
 
     def look(self) -> None:
         """Ask for what is due."""
@@ -126,7 +126,10 @@ class Triggers:
         ends, read = dict(self._ends()), read_up_to(self._model_log, model)
         if all(to <= read.get(partition, 0) for partition, to in ends.items()):
             return 0
-        known = self._counted.get(model)
-        if known is None or known[0] != {**ends, -1: hash(tuple(sorted(read.items())))}:
-            known = self._counted[model] = ({**ends, -1: hash(tuple(sorted(read.items())))}, labels_since(self._blobs, read))
+        banned = {player for player, restriction in self._model_log.restrictions().items() if restriction == "banned"}
+        marks = frozenset(self._model_log.marks)
+        counted_of, known = (ends, read, banned, marks), self._counted.get(model)
+        if known is None or known[0] != counted_of:
+            n = labels_since(self._blobs, read, lambda player: player in banned or mark_of(player) in marks)
+            known = self._counted[model] = counted_of, n
         return known[1]

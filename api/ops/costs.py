@@ -221,7 +221,7 @@ def _training(version: ModelPublished, endpoint: EndpointCost | None) -> Trainin
     if beside is not None:  # each person weighed, as the gate does
         before, after = 0.0, beside.difference
     rate, right_costs = (endpoint.finished_per_hour, endpoint.per_correct) if endpoint else (None, None)
-    got = economics.bought(cost, before, after, version.approved, rate, right_costs)
+    got = economics.bought(cost, before, after, version.approved, version.verdict, rate, right_costs)
     warning = got.warning
     if not warning and beside is not None and beside.low <= 0:
         warning = f"it may be chance: {beside.low * 100:+.2f} to {beside.high * 100:+.2f} points"

@@ -103,6 +103,7 @@ def bought(
     before: float | None,
     after: float | None,
     answers: bool,
+    verdict: str | None,
     finished_per_hour: float | None,
     right_costs: Decimal | None,
 ) -> Bought:
@@ -115,6 +116,7 @@ def bought(
         before: The champion's accuracy on held-back drawings; None: not compared.
         after: The new version's on the same ones.
         answers: Whether the version may reach players.
+        verdict: What the gate has said; None: the version is from before there were verdicts.
         finished_per_hour: Guesses on finished drawings in an hour; None: not known.
         right_costs: What a right guess costs at the endpoint; None: not known.
     """
@@ -123,7 +125,9 @@ def bought(
     more = points / 100 * Decimal(str(finished_per_hour)) * HOURS_A_MONTH if points is not None and finished_per_hour else None
     each = cost / more if cost is not None and more is not None and more > 0 else None
     warning = ""
-    if not answers:
+    if not answers and verdict == "undecided":
+        warning = "nobody can tell yet what it bought: the gate could not decide"
+    elif not answers:
         warning = "it bought nothing: the gate refused the version"
     elif points is not None and points <= 0:
         warning = f"it bought nothing: {points.quantize(_CENT):+f} points on held-back drawings"

@@ -341,3 +341,33 @@ def test_the_archive_says_which_labels_came_over_the_quota_and_of_older_objects_
     assert sorted((one.drawing_id == str(late.drawing_id), one.over_quota) for one in found) == [
         (False, False), (False, False), (True, False), (True, True),
     ]  # fmt: skip
+
+
+def test_a_listing_of_before_a_write_does_not_count_after_it():
+    class Slow(MemoryBlobs):
+        def keys(self, prefix):
+            found = list(super().keys(prefix))
+            if threading.current_thread() is not threading.main_thread():
+                listed.set()
+                threading.Event().wait(0.2)
+            return iter(found)
+
+    blobs, listed = Slow(), threading.Event()
+    sink = Archive(blobs)
+    other = threading.Thread(target=sink.places)
+    other.start()
+    assert listed.wait(5)
+    sink.keep(0, [Placed(n, example(n)) for n in range(3)])
+    other.join()
+    assert sink.places() == {0: 3}
+
+
+def test_archiving_ends_in_the_middle_for_who_wants_something_else(bus):
+    def cancelled() -> None:
+        raise InterruptedError
+
+    blobs = MemoryBlobs()
+    bus.publish(example(1))
+    with pytest.raises(InterruptedError):
+        catch_up(bus, Archive(blobs), None, cancelled)
+    assert catch_up(bus, Archive(blobs)) == 0, "what was written counts"

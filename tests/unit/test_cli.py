@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 from rich.console import Console
 from websockets.sync.server import Server, ServerConnection, serve
 
+from deploy import retraining
 from deploy.cli import main
 from deploy.local.archive import free_ports
 from deploy.local.run_state import only_one
@@ -571,6 +573,20 @@ def test_ctrl_c_says_that_the_rebuild_goes_on_and_one_that_has_ended_is_told_at_
     said = capsys.readouterr().out
     assert "cancelled by bob" in said
     assert "it goes on: gamenight follow ours shows it again, gamenight cancel ours ends it" in said
+
+
+def test_frames_of_the_dashboard_that_tell_of_no_rebuild_do_not_keep_one_waiting(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter(range(0, 100_000, 100))
+    monkeypatch.setattr("deploy.retraining.time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    waits = {"type": "training", "command_id": "another", "step": "training", "fraction": 0.1, "message": ""}
+    kinds = [{"type": "models"}, waits, *[{"type": "models"}] * 99]
+    left = iter(kinds)
+    watched = SimpleNamespace(recv=lambda timeout: json.dumps(next(left)))
+    assert retraining._listen(watched, "ours", print, Console(width=200)) == 1  # type: ignore[arg-type]
+    assert "no rebuild was heard of for 15 minutes" in capsys.readouterr().out
+    assert 90 < len(list(left)) < 99
 
 
 def test_a_game_that_goes_away_ends_the_wait() -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pyarrow.parquet as pq
 import pytest
 
-from contracts.events import ForgetPlayer
+from contracts.events import ForgetPlayer, mark_of
 from producers.blobs import MemoryBlobs
 from tests.unit.test_archive import NOON, example
 from trainers import archive, compaction
@@ -196,3 +196,29 @@ def test_an_object_that_nobody_can_read_stops_no_other_hour_from_being_merged():
 
     hours = [read_name(key).hour for key in blobs.keys(PREFIX)]
     assert (hours.count(12), hours.count(13), hours.count(14)) == (1, 8, 1)
+
+
+def test_rows_of_a_forgotten_player_that_a_late_write_has_brought_back_go_with_the_next_merge_or_forgetting():
+    blobs, again = MemoryBlobs(), MemoryBlobs()
+    filled(blobs)
+    filled(again)
+    rows, places, marks = len(read(blobs)), Archive(blobs).places(), {mark_of("p2")}
+
+    tidy(blobs, LATER, None, nothing, marks)
+    archive.without(again, "p0", lambda key, n: None, nothing, marks)
+
+    assert (len(read(blobs)), Archive(blobs).places()) == (rows * 2 // 3, places), "p2 came last in each part"
+    assert len(read(again)) == rows // 3
+
+
+def test_a_trainer_that_has_lost_the_lease_while_it_read_an_object_does_not_write_it():
+    blobs = MemoryBlobs()
+    filled(blobs)
+    before = {key: blobs.get(key) for key in blobs.keys(PREFIX)}
+
+    def superseded() -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        archive.without(blobs, "p0", lambda key, n: None, superseded)
+    assert {key: blobs.get(key) for key in blobs.keys(PREFIX)} == before

@@ -130,13 +130,15 @@ def test_what_a_retrain_bought_and_when_it_was_not_worth_it() -> None:
         version("3", False, training_cost_usd=0.002875, champion_held_back_accuracy=0.97, held_back_accuracy=0.95),
         version("4", training_cost_usd=0.002875, champion_held_back_accuracy=0.97, held_back_accuracy=0.97),
         version("5", training_cost_usd=900.0, **good),
+        version("6", False).model_copy(update={"verdict": "undecided"}),
         endpoint(("ml.m5.large", 1)),
         scored(100, 97),
         guesses=590,
     )
     by_version = {one.version: one for one in report.trainings}
 
-    assert list(by_version) == ["5", "4", "3", "2", "1"], "the newest first"
+    assert list(by_version) == ["6", "5", "4", "3", "2", "1"], "the newest first"
+    assert by_version["6"].warning == "nobody can tell yet what it bought: the gate could not decide"
     assert (by_version["1"].points, by_version["1"].warning) == (None, "")
     worth = by_version["2"]
     assert (worth.points, worth.points_per_cent, worth.warning) == (Decimal("2.000000"), Decimal("6.956522"), "")  # 2 / 0.2875

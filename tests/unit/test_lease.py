@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from contracts.settings import Settings
 from trainers.lease import TTL_S, Lease, LeaseLost, identity, is_dead
@@ -161,3 +163,41 @@ def test_a_holder_of_this_machine_that_is_dead_is_not_waited_for():
     assert not is_dead("")
     mine.step()
     assert mine.fence == 2
+
+
+def test_a_lease_runs_out_while_the_machine_sleeps(monkeypatch):
+    monkeypatch.setattr("time.clock_gettime", lambda clock: {time.CLOCK_BOOTTIME: 4711.0}[clock])
+    assert Lease(Settings(aws_services="local"), threading.Event(), dynamodb=Entry(), me="a///")._clock() == 4711.0
+
+
+def test_a_renewal_that_meets_a_transaction_is_tried_again_and_an_outage_is_not():
+    stage, calls = Stage(), list[str]()
+    lease = stage.trainer("m1/a/1/1")
+    lease.step()
+    write = stage.entry.update_item
+
+    def refused(code: str, times: int) -> None:
+        left = [code] * times
+
+        def update_item(**given: Any) -> None:
+            calls.append(code)
+            if left:
+                raise ClientError({"Error": {"Code": left.pop(), "Message": "?"}}, "UpdateItem")
+            write(**given)
+
+        stage.entry.update_item = update_item  # type: ignore[method-assign]
+
+    refused("TransactionConflictException", 3)
+    stage.now += TTL_S + 1
+    lease.step()
+    assert (lease.fence, len(calls)) == (1, 4)
+    for code, tried in (("InternalServerError", 1), ("TransactionConflictException", 6)):
+        calls.clear()
+        refused(code, 99)
+        with pytest.raises(ClientError):
+            lease.step()
+        assert len(calls) == tried
+    refused("TransactionConflictException", 2)
+    lease.release()
+    assert stage.entry.item
+    assert stage.entry.item["holder"] == {"S": ""}

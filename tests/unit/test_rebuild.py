@@ -1,6 +1,7 @@
 """A rebuild that is taken up again: what was said of its version meanwhile counts."""
 
 import json
+import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -10,13 +11,22 @@ from uuid import uuid4
 
 import pytest
 
-from contracts.events import ModelPublished, RestrictionSet, RetrainModel
+from contracts.events import (
+    CancelTraining,
+    CommandSettled,
+    ModelPublished,
+    PlayersForgotten,
+    RestrictionSet,
+    RetrainModel,
+    mark_of,
+)
 from contracts.settings import Settings
 from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
 from tests.endpoints import MemoryRegistry, MemoryServing
 from tests.histories import promoted, published
 from tests.roster import ROSTER
+from trainers import jobs, judging
 from trainers.approval import Approvals
 from trainers.dataset import Feedback
 from trainers.dataset_store import Making
@@ -54,7 +64,7 @@ class Shop:
         approvals = Approvals(self.model_log, promoter, self.registry)  # type: ignore[arg-type]
         self.blobs = MemoryBlobs()
         self._rebuilder = Rebuilder(
-            Settings(aws_services="local"), bus, self.blobs, lambda: 0, *parts, approvals, lambda seconds: None
+            Settings(aws_services="local"), bus, self.blobs, lambda look: 0, *parts, approvals, lambda seconds: None
         )
 
     def feedback(self) -> tuple[list[Feedback], Making]:
@@ -203,3 +213,101 @@ def test_a_job_whose_dataset_was_deleted_while_the_trainer_was_away_is_followed_
 
     with pytest.raises(DatasetGone, match="a player is forgotten"):
         shop.resume()
+
+
+def test_drawings_of_a_forgotten_player_that_came_back_are_in_no_dataset(monkeypatch):
+    shop = Shop(PlayersForgotten(marks=[mark_of("eve")]))
+    archived = [Feedback(n, f"d{n}", player, 1, 3, bytes(784)) for n, player in enumerate(["ada", "eve"])]
+    monkeypatch.setattr("trainers.dataset.read_archive", lambda blobs: (archived, ["a key"]))
+
+    examples, making = shop.feedback()
+
+    assert ([example.player_id for example in examples], making.excluded) == (["ada"], {})
+
+
+class Desk:
+    """A submitter and the jobs' service, as far as a rebuild that ends early asks them."""
+
+    def __init__(self, shop: "Shop", monkeypatch: pytest.MonkeyPatch, submit: Any) -> None:
+        self.told: list[str] = []
+        key = "examples/dt=2026-11-22/p1-000000000003-000000000008.h13.parquet"
+        made = SimpleNamespace(digest="d1", train=[], holdout=[], feedback=0), Making(keys=[key])
+        there = SimpleNamespace(train="train/", base="base/")
+        maker = SimpleNamespace(assembled=lambda command, tell: made, stored=lambda made, making, command: there)
+        monkeypatch.setattr(shop.registry, "versions", lambda model: [])
+        shop._rebuilder._datasets = maker  # type: ignore[assignment]
+        shop._rebuilder._jobs = SimpleNamespace(  # type: ignore[assignment]
+            find=lambda name: None, stop=lambda name: self.told.append("stopped")
+        )
+        submitter = SimpleNamespace(
+            submit=submit, answer=lambda pause: self.told.append("answered"), close=lambda: self.told.append("closed")
+        )
+        monkeypatch.setattr("trainers.jobs.Submitter", lambda settings: submitter)
+
+
+def cancel(shop: "Shop") -> None:
+    command = CancelTraining(command_id=uuid4(), target="xgboost", training_id=shop.command.command_id, by="bob")
+    shop.model_log.apply(command)
+    shop.model_log.apply(CommandSettled(command_id=command.command_id, target="xgboost", outcome="done", message="taken"))
+
+
+def test_a_job_that_is_being_created_when_it_is_cancelled_is_there_before_it_is_stopped(monkeypatch):
+    shop = Shop()
+
+    def submit(request: Any, pause: Any) -> None:
+        cancel(shop)
+        pause(0)
+
+    desk = Desk(shop, monkeypatch, submit)
+
+    assert shop.resume() == ("cancelled", "cancelled by bob", "1")
+    assert desk.told == ["answered", "closed", "stopped"]
+
+
+def test_a_submitter_waits_for_the_answer_only_if_it_has_asked():
+    def waits(seconds: float) -> None:
+        process.stdin.close()
+
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin
+    assert process.stdout
+    submitter = jobs.Submitter.__new__(jobs.Submitter)
+    submitter._process, submitter._asked = process, False  # type: ignore[assignment]
+    submitter.answer(lambda seconds: pytest.fail("it waits"))
+    submitter._asked = True
+    submitter.answer(waits)
+    assert process.poll() == 0
+    process.stdout.close()
+
+
+def test_a_rebuild_in_which_nothing_is_new_tells_how_far_it_has_read(monkeypatch):
+    shop = Shop()
+    Desk(shop, monkeypatch, lambda request, pause: pytest.fail("it is trained"))
+    monkeypatch.setattr("trainers.judging.nothing_new", lambda made, known: "nothing is new")
+
+    assert shop.resume()[:2] == ("refused", "refused: nothing is new")
+
+    told = shop.model_log.training("xgboost")
+    assert told
+    assert told.offsets[:3] == [0, 9, 0]
+
+
+def test_other_packages_in_an_image_are_something_new(monkeypatch):
+    settings = Settings()
+    made = judging.made_of(settings, "xgboost", "d1", {})
+    older = {name: told for name, told in made.items() if name != "image_version"}
+    assert judging.nothing_new(made, {"1": published("1", lineage=made)})
+    assert judging.nothing_new(made, {"1": published("1", lineage=older)}) is None, "nobody knows what it ran with"
+    monkeypatch.setattr("trainers.dataset_store.image_version", lambda folder: "other packages")
+    assert judging.nothing_new(judging.made_of(settings, "xgboost", "d1", {}), {"1": published("1", lineage=made)}) is None
+
+
+def test_a_rebuild_that_waits_for_a_forgetting_can_be_cancelled(monkeypatch):
+    shop = Shop()
+    monkeypatch.setattr("trainers.jobs.POLL_S", 0.05)
+    shop._rebuilder._jobs = SimpleNamespace(stop=lambda name: None)  # type: ignore[assignment]
+    with ThreadPoolExecutor(1) as other, shop.held([]):
+        rebuilt = other.submit(shop.resume)
+        threading.Event().wait(0.2)
+        cancel(shop)
+        assert rebuilt.result(5)[0] == "cancelled"

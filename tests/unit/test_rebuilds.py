@@ -6,7 +6,16 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from contracts.events import CancelTraining, CommandSettled, RetrainModel, TrainingAdvanced, now
+from contracts.events import (
+    CancelTraining,
+    CommandSettled,
+    PlayersForgotten,
+    RestrictionSet,
+    RetrainModel,
+    TrainingAdvanced,
+    mark_of,
+    now,
+)
 from contracts.rebuilds import KEPT, RebuildQueue
 from contracts.settings import Settings
 from producers.blobs import MemoryBlobs
@@ -118,7 +127,8 @@ def test_a_rebuild_that_waits_leaves_the_queue_and_one_at_work_ends_itself():
     )
     log.apply(ended)
     assert log.due() == [first]
-    assert cancelling.outcome(log, cancel(first))[0] == ()
+    events, told = cancelling.outcome(log, cancel(first))
+    assert (events, told) == ((), "the rebuild of xgboost will stop where it is, and its training job with it")
 
 
 AT = now()
@@ -161,7 +171,8 @@ def test_labels_are_counted_behind_what_the_last_dataset_has_read_and_withdrawn_
     blobs, said = MemoryBlobs(), list[RetrainModel]()
     archive = Archive(blobs)
     for partition in (0, 2):
-        archive.keep(partition, [Placed(n, example(n, player=f"p{partition}", label=None if n == 7 else 3)) for n in range(9)])
+        several = [example(n + 9 * partition, player=f"p{partition}", label=None if n == 7 else 3) for n in range(9)]
+        archive.keep(partition, [Placed(n, one) for n, one in enumerate(several)])
     log = log_of()
     assert triggers.read_up_to(log, "xgboost") == {0: 5, 1: 2}
     assert triggers.labels_since(blobs, {0: 5, 1: 2}) == 3 + 8
@@ -183,3 +194,27 @@ def test_the_settings_name_the_models_that_are_rebuilt_by_themselves():
     settings = COUNT.model_copy(update={"retrain_models": "kmeans, nothing"})
     triggers.Triggers(settings, blobs, ModelLog(ROSTER), archive.places, said.append).look()
     assert [(one.target, one.trigger, isinstance(one.command_id, UUID)) for one in said] == [("kmeans", "count", True)]
+
+
+def test_only_labels_that_a_dataset_would_learn_begin_a_rebuild():
+    blobs, said = MemoryBlobs(), list[RetrainModel]()
+    archive = Archive(blobs)
+    over = [example(1, revision=n).model_copy(update={"over_quota": True}) for n in range(1, 12)]
+    revised = [example(2, revision=n) for n in range(1, 12)]
+    left_out = [example(n, player=player) for player in ("eve", "gone") for n in range(10, 20)]
+    archive.keep(0, [Placed(n, one) for n, one in enumerate([*over, *revised, *left_out])])
+    log = ModelLog(ROSTER, [RestrictionSet(players={"eve": "banned"}), PlayersForgotten(marks=[mark_of("gone")])])
+    looking = triggers.Triggers(COUNT, blobs, log, archive.places, said.append)
+    looking.look()
+    assert looking._new_labels("xgboost") == 1
+    assert said == []
+    log.apply(RestrictionSet(players={}))
+    looking.look()
+    assert {one.reason for one in said} == {"11 new labels"}, "who is not banned any more counts"
+
+
+def test_labels_that_a_rebuild_has_read_in_vain_begin_no_other_also_after_a_restart():
+    command = asked()
+    log = log_of(command, step(command, "refused", message="nothing is new", offsets=[9, 1]))
+    assert triggers.read_up_to(log, "xgboost") == {0: 9, 1: 2}
+    assert triggers.read_up_to(log, "kmeans") == {}
