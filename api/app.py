@@ -164,7 +164,7 @@ def create_app(
     app.include_router(router(door, bus, board, latency, commands, audit, teachers, drift, honest, health, metrics))
     app.include_router(card_router(board, audit))
     app.include_router(cost_router(settings, board, latency, rates))
-    app.include_router(datasets_router(board))
+    app.include_router(datasets_router(door, board))
     app.include_router(job_routes(door, rebuilds))
     app.include_router(metrics_router(metrics, exported, health, honest, drift, lag))
     app.include_router(

@@ -1367,6 +1367,8 @@ def _asked(method: str, path: str, body: dict[str, Any] | None = None) -> "httpx
     headers = {"User-Agent": "gamenight"}  # so that the audit says how a command was given
     if path.startswith("/api/ops/"):
         headers["Authorization"] = f"Bearer {_token(settings)}"
+    elif settings.operator_token is not None:  # who and why is shown to operators alone
+        headers["Authorization"] = f"Bearer {settings.operator_token}"
     try:
         response = httpx.request(method, f"{_url(settings)}{path}", json=body, headers=headers, timeout=10, trust_env=False)
     except httpx.TransportError as error:

@@ -2,10 +2,11 @@
 
 from datetime import datetime
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, Field
 
 from api.folds.model_board import ModelBoard
+from api.ops.door import Door
 from contracts.events import Count, DatasetMade, Probability
 
 
@@ -47,6 +48,7 @@ class DatasetState(BaseModel):
     shards: dict[str, str]
     """sha256 of each of its files."""
     by: str
+    """Who had it made; only operators are told."""
     gone: str
     """Why its data were deleted; empty: they are there."""
     versions: list[DatasetVersion]
@@ -70,19 +72,23 @@ def _state(board: ModelBoard, made: DatasetMade) -> DatasetState:
     return DatasetState(**told | {"made": made.at, "trained_on": made.feedback, "versions": versions})
 
 
-def datasets_router(board: ModelBoard) -> APIRouter:
+def datasets_router(door: Door, board: ModelBoard) -> APIRouter:
     """Build the routes."""
     routes = APIRouter()
 
+    def shown(request: Request) -> list[DatasetState]:
+        listed = datasets(board)
+        return listed if door.knows(request) else [one.model_copy(update={"by": ""}) for one in listed]
+
     @routes.get("/api/datasets", tags=["queries"])
-    async def list_datasets() -> list[DatasetState]:
+    async def list_datasets(request: Request) -> list[DatasetState]:
         """Return the datasets that batch models were trained on, the newest first."""
-        return datasets(board)
+        return shown(request)
 
     @routes.get("/api/datasets/{digest}", tags=["queries"], responses={404: {"description": "No such dataset, or several"}})
-    async def show_dataset(digest: str) -> DatasetState:
+    async def show_dataset(request: Request, digest: str) -> DatasetState:
         """Return a dataset by its digest, or by the first letters of it."""
-        found = [one for one in datasets(board) if one.digest.startswith(digest.lower())]
+        found = [one for one in shown(request) if one.digest.startswith(digest.lower())]
         if len(found) != 1:
             what = "no dataset" if not found else f"{len(found)} datasets"
             raise HTTPException(404, f"{what} with a digest that begins with {digest!r}: see `gamenight datasets`")

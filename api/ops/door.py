@@ -172,6 +172,11 @@ class Door:
         """Return the name of the operator who sends a request."""
         return self.given(request)["by"]
 
+    def knows(self, request: Request) -> bool:
+        """Say whether an operator sends a request that anybody may send; others are not shown what operators write."""
+        given, who = request.headers.get("authorization"), request.client.host if request.client else "unknown"
+        return given is not None and isinstance(self._operators.admitted(given, who, time.monotonic()), Operator)
+
     def _admit(self, request: Request) -> Operator:
         who = request.client.host if request.client else "unknown"
         admitted = self._operators.admitted(request.headers.get("authorization"), who, time.monotonic())

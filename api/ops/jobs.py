@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
-from fastapi import APIRouter, Depends, HTTPException, Query
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 
@@ -32,6 +32,7 @@ class JobState(BaseModel):
     trigger: str
     """Why it was begun: hand, count, time, drift."""
     by: str
+    """Who asked for it; of what an operator asked for only an operator is told who and why."""
     reason: str
     asked_at: datetime | None
     began: datetime | None
@@ -72,24 +73,34 @@ def job_state(one: Rebuild) -> JobState:
     )
 
 
+def for_anybody(job: JobState) -> JobState:
+    """Return a rebuild as it is shown to who is no operator: nothing that operators are called, or have written."""
+    hidden = {"by": "", "reason": ""} if job.trigger == "hand" else {}
+    if job.step in ("queued", "cancelled"):  # these say who asked for it, or who cancelled it and why
+        hidden["message"] = ""
+    return job.model_copy(update=hidden)
+
+
 def job_routes(door: Door, queue: RebuildQueue) -> APIRouter:
     """Build the routes."""
     routes, commands = APIRouter(), door.router()
     Given = Annotated[dict[str, str], Depends(door.given)]  # noqa: N806 - a type
 
     @routes.get("/api/jobs", tags=["queries"])
-    async def list_jobs(limit: Annotated[int, Query(ge=1, le=1000)] = SHOWN) -> list[JobState]:
+    async def list_jobs(request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = SHOWN) -> list[JobState]:
         """Return the rebuilds: those that are due in their order, then those that have ended, the newest first."""
-        return [job_state(one) for one in queue.all()[:limit]]
+        listed = [job_state(one) for one in queue.all()[:limit]]
+        return listed if door.knows(request) else [for_anybody(one) for one in listed]
 
     @routes.get("/api/jobs/{job_id}", tags=["queries"], responses={404: {"description": "No such rebuild, or several"}})
-    async def show_job(job_id: str) -> JobState:
+    async def show_job(request: Request, job_id: str) -> JobState:
         """Return a rebuild by its id, or by the first letters of it."""
         found = [one for one in queue.all() if str(one.command_id).startswith(job_id.lower())]
         if len(found) != 1:
             what = "no rebuild" if not found else f"{len(found)} rebuilds"
             raise HTTPException(404, f"{what} with an id that begins with {job_id!r}: see `gamenight jobs`")
-        return job_state(found[0])
+        job = job_state(found[0])
+        return job if door.knows(request) else for_anybody(job)
 
     examples: dict[str, Any] = {"1": {"value": {"training_id": str(UUID(int=7)), "reason": "it has the wrong seed"}}}
     shown: dict[str, Any] = {"requestBody": {"content": {"application/json": {"examples": examples}}}}

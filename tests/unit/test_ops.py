@@ -1,5 +1,6 @@
 """What operators order and ask, on the bus in memory with a trainer that settles what it is told to."""
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -102,6 +103,19 @@ def test_a_rebuild_that_was_ordered_is_cancelled_and_one_that_is_none_is_not(bus
 
     assert order(address, "cancel", {"training_id": str(uuid4())}).status_code == 422
     assert [str(one.training_id) for one in commands(bus) if one.type == "CancelTraining"] == [training]
+
+
+def test_who_asked_for_a_rebuild_and_why_is_told_to_operators_alone(bus, address):
+    asked = order(address, "retrain", {"target": "xgboost", "reason": "eve teaches nonsense"}).json()["command_id"]
+    told = {"model": "xgboost", "version": "none", "command_id": asked, "step": "cancelled", "fraction": 1.0}
+    bus.publish(TrainingAdvanced(**told, message="cancelled by house: eve again", by="house"))
+    eventually(lambda: [one["state"] for one in get(address, "/api/jobs").json()] == ["cancelled"])
+
+    for path in ("/api/jobs", f"/api/jobs/{asked}"):
+        for headers in ({}, {"Authorization": "Bearer wrong"}):
+            assert not {"house", "eve"} & set(re.findall(r"\w+", get(address, path, headers=headers).text))
+        whole = get(address, path, headers={"Authorization": "Bearer token"}).text
+        assert {"house", "eve", "nonsense"} < set(re.findall(r"\w+", whole))
 
 
 @pytest.mark.parametrize(("path", "body", "kind"), ORDERS, ids=lambda value: value if isinstance(value, str) else "")
@@ -396,6 +410,7 @@ def test_datasets_are_listed_with_the_versions_that_came_of_them_and_found_by_th
         "offsets": [7, 0, 0, 0],
         "seed": 1,
         "code": "0",
+        "by": "ada",
     }
     older = DatasetMade(digest="ab" * 32, at=now() - timedelta(days=1), **fields)
     newer = DatasetMade(digest="ac" * 32, excluded={"withdrawn": 3}, new_people=1, **fields)
@@ -409,6 +424,8 @@ def test_datasets_are_listed_with_the_versions_that_came_of_them_and_found_by_th
         listed = get(address, "/api/datasets").json()
         one = get(address, "/api/datasets/ac").json()
         several, none = get(address, "/api/datasets/a"), get(address, "/api/datasets/f")
+        whole = get(address, "/api/datasets", headers={"Authorization": "Bearer token"}).json()
+    assert ([found["by"] for found in (*listed, one)], whole[0]["by"]) == ([""] * 3, "ada"), "told to operators alone"
     assert [found["digest"] for found in listed] == [newer.digest, older.digest]
     assert (one["versions"], one["excluded"]) == ([{"model": "xgboost", "version": "4", "approved": True}], {"withdrawn": 3})
     assert (several.status_code, none.status_code) == (404, 404)
@@ -428,6 +445,8 @@ def test_rebuilds_are_shown_in_their_order_and_one_is_cancelled_by_its_id(bus):
         assert order(address, "cancel", {"training_id": str(uuid4())}).status_code == 422
         accepted = order(address, "cancel", {"training_id": str(first.command_id), "reason": "not now"})
         assert accepted.status_code == 202
+        settled = {"command_id": accepted.json()["command_id"], "target": "xgboost", "outcome": "done", "message": "it stops"}
+        bus.publish(CommandSettled.model_validate(settled)).result()
         eventually(lambda: get(address, "/api/jobs").json()[0]["cancelling"])
         bus.publish(advanced.model_copy(update={"step": "cancelled", "message": "cancelled by ada"})).result()
         eventually(lambda: became(address, str(first.command_id)).json()["outcome"] == "cancelled")

@@ -15,6 +15,6 @@ export function waiting(jobs) {
 
 /** What began it. @param {QueuedJob} job */
 export function triggerText({ trigger, by, reason }) {
-  const who = WHY[trigger] ? `because of ${WHY[trigger]}` : `asked for by ${by}`;
+  const who = WHY[trigger] ? `because of ${WHY[trigger]}` : by ? `asked for by ${by}` : "asked for by an operator";
   return reason ? `${who}: ${reason}` : who;
 }

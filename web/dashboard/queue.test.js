@@ -12,5 +12,6 @@ test("those that wait are told in their order, and no other", () => {
 
 test("what began a rebuild is told with the reason", () => {
   assert.equal(triggerText(job({})), "asked for by ada");
+  assert.equal(triggerText(job({ by: "" })), "asked for by an operator", "who is told to operators alone");
   assert.equal(triggerText(job({ trigger: "count", by: "trainer", reason: "512 new labels" })), "because of new labels: 512 new labels");
 });
