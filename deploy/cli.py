@@ -82,7 +82,7 @@ def up() -> None:
 
 @app.command()
 def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False) -> None:
-    """Delete the data of the game in its home directory: all drawings, models and secrets of this machine."""
+    """Delete the data of the game in its home directory: all drawings, models, secrets and the audit of this machine."""
     from deploy.local.keys import FOLDERS
     from deploy.local.run_state import AlreadyRunning, holder
 
@@ -94,7 +94,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confir
     if (pid := holder(home)) is not None:
         raise AlreadyRunning(home, pid)
     if not yes:
-        typer.confirm(f"Empty {home.absolute()}? This deletes all drawings, corrections, models and secrets", abort=True)
+        typer.confirm(f"Empty {home.absolute()}? This deletes all drawings, corrections, models, secrets and the audit", abort=True)
     for folder in there:
         shutil.rmtree(folder)
     console.print(f"{home} is empty")
