@@ -94,7 +94,8 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confir
     if (pid := holder(home)) is not None:
         raise AlreadyRunning(home, pid)
     if not yes:
-        typer.confirm(f"Empty {home.absolute()}? This deletes all drawings, corrections, models, secrets and the audit", abort=True)
+        gone = "all drawings, corrections, models, secrets and the audit"
+        typer.confirm(f"Empty {home.absolute()}? This deletes {gone}", abort=True)
     for folder in there:
         shutil.rmtree(folder)
     console.print(f"{home} is empty")

@@ -128,7 +128,8 @@ def test_reset_asks_first(gamenight: Gamenight, tmp_path: Path, monkeypatch: pyt
     (tmp_path / "kafka").mkdir()
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
 
-    assert gamenight("reset").returncode == 1
+    done = gamenight("reset")
+    assert (done.returncode, "and the audit" in done.stdout + done.stderr) == (1, True)
     assert (tmp_path / "kafka").is_dir()
 
 
