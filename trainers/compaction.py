@@ -5,14 +5,16 @@ The next time the same rows are merged again, into the same bytes under the same
 new object together with the old one.
 """
 
+import io
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import structlog
 
 from contracts.events import DatasetMade, now
@@ -63,56 +65,65 @@ def _is_apart(group: Sequence[ArchiveObject]) -> bool:
 def carry_out(blobs: Blobs, merge: Merge, check: Callable[[], None], marks: Collection[str] = ()) -> list[str]:
     """Write an object for each hour, then delete those that are merged into it; return the new keys.
 
+    Rows are merged a partition at a time, so that no more of them are in memory; each is a row group of the object.
+
     Args:
         blobs: The bucket.
         merge: What is merged.
         check: Raises if this trainer must not go on, as when another one has taken over.
         marks: Of the players who are forgotten, of whom a late write of another trainer may have brought rows back.
     """
-    table = _merged(blobs, merge.objects)
-    hours: list[Any] = pc.hour(table["at"]).to_pylist()
+    spans: dict[int | None, list[Span]] = defaultdict(list)
+    for one in merge.objects:
+        spans[one.hour] += one.spans
+    files: dict[int, tuple[io.BytesIO, pq.ParquetWriter]] = {}
+    examples = 0
+    for partition in sorted({span.partition for one in merge.objects for span in one.spans}):
+        table = _merged(blobs, merge.objects, partition)
+        examples += len(table)
+        hours: list[Any] = pc.hour(table["at"]).to_pylist()
+        for hour in sorted(set(hours)):
+            rows = table.filter(pa.array([one == hour for one in hours]))
+            spans[hour].append(Span(partition, rows["offset"][0].as_py(), rows["offset"][-1].as_py()))
+            if hour not in files:
+                out = io.BytesIO()
+                files[hour] = out, pq.ParquetWriter(out, SCHEMA, compression="zstd")
+            files[hour][1].write_table(unmarked(rows, marks))  # the name still says how far the log is archived
     made: list[str] = []
-    for hour in sorted(set(hours)):
-        rows = table.filter(pa.array([one == hour for one in hours]))
-        key = whole_key(merge.day, hour, _spans(rows, merge.objects, hour))
+    for hour, (out, writer) in sorted(files.items()):
+        writer.close()
+        key = whole_key(merge.day, hour, _hull(spans[hour]))
         check()
-        blobs.put(key, encoded(unmarked(rows, marks)))  # the name still says how far the log is archived
+        blobs.put(key, out.getvalue())
         made.append(key)
     if not made:  # nothing but empty objects, whose names still count
         hour = next((one.hour for one in merge.objects if one.hour is not None), 0)
         made.append(whole_key(merge.day, hour, _hull([span for one in merge.objects for span in one.spans])))
         check()
-        blobs.put(made[0], encoded(table))
+        blobs.put(made[0], encoded(SCHEMA.empty_table()))
     for one in merge.objects:
         if one.key not in made:
             check()
             blobs.drop(one.key)
-    log.info("archive merged", day=merge.day.isoformat(), objects=len(merge.objects), into=len(made), examples=len(table))
+    log.info("archive merged", day=merge.day.isoformat(), objects=len(merge.objects), into=len(made), examples=examples)
     return made
 
 
-def _merged(blobs: Blobs, objects: Sequence[ArchiveObject]) -> pa.Table:
-    """Return all rows of some objects, each once, by partition and offset."""
-    tables = []
+def _merged(blobs: Blobs, objects: Sequence[ArchiveObject], partition: int) -> pa.Table:
+    """Return the rows that some objects have of a partition, each once, by offset."""
+    tables = [SCHEMA.empty_table()]
     for one in objects:
-        table = read_object(blobs, one)
+        if not any(span.partition == partition for span in one.spans):
+            continue
+        table = read_object(blobs, one).filter(pc.field("partition") == partition)
         missing = [field for field in SCHEMA if field.name not in table.column_names]
         for field in missing:  # an older object has fewer columns
             table = table.append_column(field, pa.nulls(len(table), field.type))
         tables.append(table.select(SCHEMA.names).cast(SCHEMA))
-    table = pa.concat_tables(tables).sort_by([("partition", "ascending"), ("offset", "ascending")])
-    places = list(zip(table["partition"].to_pylist(), table["offset"].to_pylist(), strict=True))
-    first = [at == 0 or place != places[at - 1] for at, place in enumerate(places)]
+    table = pa.concat_tables(tables).sort_by("offset")
+    offsets = table["offset"].to_pylist()
+    first = [at == 0 or offset != offsets[at - 1] for at, offset in enumerate(offsets)]
     return (table if all(first) else table.filter(pa.array(first))).combine_chunks()
-
-
-def _spans(rows: pa.Table, objects: Sequence[ArchiveObject], hour: int) -> list[Span]:
-    """Return the spans of an hour: of its rows, and of all that its own objects had taken from the log."""
-    spans = [span for one in objects if one.hour == hour for span in one.spans]
-    places: Iterator[tuple[Any, Any]] = zip(rows["partition"].to_pylist(), rows["offset"].to_pylist(), strict=True)
-    for partition, offset in places:
-        spans.append(Span(partition, offset, offset))
-    return _hull(spans)
 
 
 def _hull(spans: Sequence[Span]) -> list[Span]:

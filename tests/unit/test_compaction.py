@@ -222,3 +222,19 @@ def test_a_trainer_that_has_lost_the_lease_while_it_read_an_object_does_not_writ
     with pytest.raises(Killed):
         archive.without(blobs, "p0", lambda key, n: None, superseded)
     assert {key: blobs.get(key) for key in blobs.keys(PREFIX)} == before
+
+
+def test_an_hour_is_merged_a_partition_at_a_time(monkeypatch):
+    blobs, sizes, merged = MemoryBlobs(), list[int](), compaction._merged
+
+    def watched(*given):
+        table = merged(*given)
+        sizes.append(len(table))
+        return table
+
+    monkeypatch.setattr(compaction, "_merged", watched)
+    filled(blobs, hours=1)
+    tidy(blobs, LATER, None, nothing)
+    assert sizes == [12, 12]
+    [key] = blobs.keys(PREFIX)
+    assert pq.ParquetFile(io.BytesIO(blobs.get(key))).num_row_groups == 2
