@@ -12,7 +12,18 @@ from uuid import UUID
 from cachetools import FIFOCache
 from pydantic import BaseModel
 
-from contracts.events import POLICIES, Command, CommandCut, CommandRefused, CommandSettled, Event, ForgetPlayer, RestrictPlayer
+from contracts.events import (
+    POLICIES,
+    TRAINING_ENDS,
+    Command,
+    CommandCut,
+    CommandRefused,
+    CommandSettled,
+    Event,
+    ForgetPlayer,
+    RestrictPlayer,
+    TrainingAdvanced,
+)
 
 MAX_AUDITED: Final = 20_000
 """How many of the newest commands are told; `gamenight` reads no more of the log than that."""
@@ -44,15 +55,21 @@ class Audited(BaseModel):
 class AuditLog:
     """The newest commands, as the audit tells them."""
 
-    takes: ClassVar[tuple[type[Event], ...]] = (Command, CommandCut, CommandRefused, CommandSettled)
+    takes: ClassVar[tuple[type[Event], ...]] = (Command, CommandCut, CommandRefused, CommandSettled, TrainingAdvanced)
 
     def __init__(self) -> None:
         """Start empty; `apply` the topic from its start."""
         self._commands: FIFOCache[UUID, Given] = FIFOCache(MAX_AUDITED)
         self._ends: FIFOCache[UUID, CommandSettled] = FIFOCache(MAX_AUDITED)
+        self._trained: FIFOCache[UUID, TrainingAdvanced] = FIFOCache(MAX_AUDITED)
+        """How rebuilds ended, of which older ones have no CommandSettled."""
 
-    def apply(self, event: Given | CommandSettled) -> None:
+    def apply(self, event: Given | CommandSettled | TrainingAdvanced) -> None:
         """Apply a command, a refusal, or the outcome of a command."""
+        if isinstance(event, TrainingAdvanced):
+            if event.step in TRAINING_ENDS:
+                self._trained.setdefault(event.command_id, event)
+            return
         if isinstance(event, CommandCut):
             self._commands[event.command_id] = event
         elif isinstance(event, CommandSettled):
@@ -110,7 +127,11 @@ class AuditLog:
             return entry.model_copy(update={"outcome": "refused at the door", "settled": event.at})
         if isinstance(event, CommandRefused):
             return entry.model_copy(update={"outcome": "refused at the door", "message": event.message, "settled": event.at})
-        if (end := self._ends.get(event.command_id)) is None:
+        trained = self._trained.get(event.command_id)
+        if (end := self._ends.get(event.command_id)) is None and trained is not None:
+            outcome = "failed" if trained.step == "cancelled" else trained.step
+            return entry.model_copy(update={"outcome": outcome, "message": trained.message, "settled": trained.at})
+        if end is None:
             return entry
         return entry.model_copy(update={"outcome": end.outcome, "message": end.message, "settled": end.at})
 

@@ -20,7 +20,9 @@ from contracts.events import (
     Event,
     PromoteModel,
     RestrictPlayer,
+    RetrainModel,
     RollBackModel,
+    TrainingAdvanced,
     decode,
     now,
 )
@@ -201,3 +203,19 @@ def test_a_command_of_before_the_audit_is_told_as_far_as_it_is_known():
     [entry] = audit.entries()
 
     assert (entry.who, entry.via, entry.token, entry.outcome) == ("operator@127.0.0.1", None, None, "pending")
+
+
+@pytest.mark.parametrize(("step", "outcome"), [("done", "done"), ("refused", "refused"), ("cancelled", "failed")])
+def test_how_a_rebuild_of_before_the_audit_ended_is_told_by_its_last_step(step, outcome):
+    audit, key = AuditLog(), uuid4()
+    told = {"model": "xgboost", "version": "3", "command_id": key, "fraction": 1.0}
+    audit.apply(TrainingAdvanced(**told, step="training"))
+    audit.apply(TrainingAdvanced(**told, step=step, message="as it ended"))
+    audit.apply(RetrainModel(command_id=key, target="xgboost", by="operator@127.0.0.1"))
+
+    [entry] = audit.entries()
+    audit.apply(CommandSettled(command_id=key, target="xgboost", outcome="done", message="its own outcome"))
+    [later] = audit.entries()
+
+    assert (entry.outcome, entry.message) == (outcome, "as it ended")
+    assert (later.outcome, later.message) == ("done", "its own outcome")
