@@ -162,7 +162,7 @@ def create_app(
     app = FastAPI(title="Game Night", version=version("gamenight"), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_exception_handler(RequestValidationError, not_valid)
     app.include_router(router(door, bus, board, latency, commands, audit, teachers, drift, honest, health, metrics))
-    app.include_router(card_router(board, audit))
+    app.include_router(card_router(door, board, audit))
     app.include_router(cost_router(settings, board, latency, rates))
     app.include_router(datasets_router(door, board))
     app.include_router(job_routes(door, rebuilds))

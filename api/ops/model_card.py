@@ -30,6 +30,11 @@ LIMITS: Final = (
 )
 
 
+GATE: Final = "the gate"
+TRAINER: Final = "the trainer"
+HIDDEN: Final = "for operators: `gamenight card`, or with an operator's token"
+"""Shown in place of a reason."""
+_HAD_SAID: Final = "; the gate had said: "
 _MEASURED: Final = {
     "calibration_error": "calibration error",
     "brier_score": "Brier score",
@@ -37,6 +42,10 @@ _MEASURED: Final = {
     "answer_ms": "an answer, ms",
     "artifact_kb": "size, KB",
 }
+
+
+_ESCAPED: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {letter: f"\\{letter}" for letter in "\\|[]`*"})
+"""What would begin a link, a picture, HTML, code, emphasis or another cell."""
 
 
 class Slice(BaseModel):
@@ -104,6 +113,24 @@ def model_card(board: ModelBoard, audited: list[Audited], model: str, version: s
         gate=published.gate or "not said",
         approvals=list(_approvals(board, audited, published)),
     )
+
+
+def card_for_anybody(card: ModelCard) -> ModelCard:
+    """Return a card without operators' names and reasons, which only operators may see."""
+    told = [
+        one.model_copy(update={"why": _impersonal(one.why)})
+        if one.who == GATE
+        else one.model_copy(update={"who": one.who if one.who == TRAINER else "an operator", "why": HIDDEN})
+        for one in card.approvals
+    ]
+    status = card.status.partition(":")[0]
+    return card.model_copy(update={"approvals": told, "gate": _impersonal(card.gate), "status": status})
+
+
+def _impersonal(gate: str) -> str:
+    """Return what a gate has said without who has overruled it and why, as `trainers.registry.told_gate` puts these."""
+    by_hand, found, said = gate.rpartition(_HAD_SAID)
+    return f"{by_hand.partition(':')[0]}{_HAD_SAID}{said}" if found else gate
 
 
 def _status(board: ModelBoard, version: ModelPublished) -> str:
@@ -199,16 +226,17 @@ def _approvals(board: ModelBoard, audited: list[Audited], version: ModelPublishe
         or (one.target == version.model and f"version={version.version}" in one.what.split())
     ]
     verdict = version.verdict or ("promoted" if version.approved else "refused")
-    found.append(Approval(at=version.at, who="the gate", what=verdict, why=version.gate or "not said"))
+    found.append(Approval(at=version.at, who=GATE, what=verdict, why=version.gate or "not said"))
     answering = board.catalog.answering(version.model)
     if isinstance(answering, ModelPromoted) and answering.version == version.version:
-        found.append(Approval(at=answering.at, who="the trainer", what=answering.type, why=answering.note or "not said"))
+        found.append(Approval(at=answering.at, who=TRAINER, what=answering.type, why=answering.note or "not said"))
     yield from sorted(found, key=lambda one: one.at)
 
 
 def to_markdown(card: ModelCard) -> str:
-    """Return a card as Markdown."""
-    lines = [f"# {card.title}, version {card.version}", "", f"`{card.model}` · {card.made:%Y-%m-%d %H:%M} · {card.status}", ""]
+    """Return a card as Markdown; whatever others wrote is plain text in it: no link, no HTML, no cell of its own."""
+    lines = [f"# {_cell(card.title)}, version {_cell(card.version)}", ""]
+    lines += [f"`{card.model}` · {card.made:%Y-%m-%d %H:%M} · {_cell(card.status)}", ""]
     lines += [
         "## What it is for",
         "",
@@ -230,7 +258,7 @@ def to_markdown(card: ModelCard) -> str:
         ("What it cost", card.cost),
         ("Lineage", card.lineage),
     ):
-        lines += ["", f"## {title}", "", *(f"- {name}: {_cell(value)}" for name, value in told.items() if value)]
+        lines += ["", f"## {title}", "", *(f"- {_cell(name)}: {_cell(value)}" for name, value in told.items() if value)]
     lines += ["", "## Who approved it", "", f"Gate: {_cell(card.gate)}", ""]
     lines += ["| when | who | what | why |", "|---|---|---|---|"]
     lines += [
@@ -240,5 +268,10 @@ def to_markdown(card: ModelCard) -> str:
 
 
 def _cell(text: str) -> str:
-    """Return a text that stays in its cell: an operator's reason may have bars and lines."""
-    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
+    """Return a text that stays in its cell and is nothing but text, whatever an operator's reason holds.
+
+    Source:
+        GitHub Flavored Markdown, "Backslash escapes" and "Tables".
+    """
+    shown = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(shown.translate(_ESCAPED).split())

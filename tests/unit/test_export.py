@@ -191,6 +191,28 @@ def test_what_fails_in_the_middle_leaves_the_older_file_and_nothing_else(tmp_pat
     assert [(found.name, found.read_text()) for found in tmp_path.iterdir()] == [(path.name, "older")]
 
 
+def test_a_file_takes_its_name_at_once_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path, reader = tmp_path / "guesses.csv", tmp_path / "a reader's"
+    path.write_text("older")
+    os.link(path, reader)  # whoever has it open
+
+    def full(*_: Any) -> None:
+        raise OSError("no space left on device")
+
+    for home, call in ((os, "fsync"), (Path, "replace")):
+        with monkeypatch.context() as broken:
+            broken.setattr(home, call, full)
+            with pytest.raises(ExportRefused, match="no space left"), written(path, SCHEMA):
+                pass
+        assert path.read_text() == "older", call
+    with written(path, SCHEMA):
+        [made] = (tmp_path / ".guesses.csv.part").iterdir()
+        inode = made.stat().st_ino
+
+    assert reader.read_text() == "older", "it was written over and not replaced"
+    assert path.stat().st_ino == inode, "it was copied, so somebody has seen half of it"
+
+
 def test_what_a_killed_export_has_left_goes_and_two_at_once_are_refused(tmp_path: Path):
     path = tmp_path / "guesses.csv"
     part = tmp_path / ".guesses.csv.part"

@@ -1,8 +1,14 @@
 """A version's card says what is known of it, and what is not; nothing that an operator wrote breaks out of its cell."""
 
+import re
 from datetime import UTC, datetime
+from html import escape
 from typing import Any
 from uuid import uuid4
+
+import httpx
+import pytest
+from markdown_it import MarkdownIt
 
 from api.folds.audit_log import AuditLog
 from api.folds.endpoint_latency import EndpointLatency
@@ -110,6 +116,57 @@ def test_markdown_has_every_part_and_what_operators_write_stays_in_its_cell() ->
     [row] = [line for line in text.splitlines() if "RetrainModel" in line]
     assert row.endswith(r"| ada | RetrainModel: pending | a week \| of corrections |")
     assert "MNIST's test images | 10,000 | 99.00% | -0.20 points" in text
+
+
+HOSTILE = (
+    "[pay](javascript:alert(1))", "x](javascript:alert(1)) [y", "![p](http://e.example/p.png)", "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>", "<javascript:alert(1)>", "a | b | c", "a \\| b", "a \\\\| b",
+    "end |\n\n# Approved by all\n\n- yes",
+    "a\u2028# Approved\u2029", "`a | b`", "``` \n code", "&#91;x&#93;(javascript:1) &lt;b&gt;",
+    "**bold**", "\x1b[31mred\u202e", "\\[x\\](y)",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_text_is_nothing_but_text_in_a_card(text: str) -> None:
+    def page(said: str) -> tuple[str, list[str]]:
+        promote = PromoteModel(command_id=named("p"), target="xgboost", version="3", by=said, reason=said, at=NOON)
+        hostile = {"title": f"X{said}", "gate": f"x {said}", "failed": f"x {said}"}
+        told = card(dataset(), published(beside=BESIDE).model_copy(update=hostile), promote, RETRAIN)
+        told.lineage[f"x{said}"] = said
+        raw = to_markdown(told)
+        assert raw.isascii() or all(letter.isprintable() or letter == "\n" for letter in raw)
+        html = MarkdownIt("commonmark").enable("table").render(raw)
+        return html, re.findall(r"<(/?[a-z0-9]+)", html)
+
+    html, tags = page(text)
+
+    assert tags == page("harmless")[1], "no link, no HTML, no cell, no heading more than with a harmless text"
+    shown = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    assert f"<td>{escape(shown, quote=False)}</td>" in html.replace("&quot;", '"'), "and it is all there, as it was written"
+
+
+def test_who_has_no_token_is_told_neither_who_gave_commands_nor_why() -> None:
+    gate = "Approved by hand: forced, ada: a secret; the gate had said: it is worse"
+    promoted = ModelPromoted(model="xgboost", version="3", title="X", endpoint="e", variant="v3", note="ada: a secret", at=NOON)
+    promote = PromoteModel(command_id=named("p"), target="xgboost", version="3", by="ada", reason="a secret", at=NOON)
+    bus = open_bus(f"memory://{uuid4()}")
+    for event in (published().model_copy(update={"gate": gate, "failed": "ada: a secret"}), promoted, promote):
+        bus.publish(event).result()
+    with serving(bus) as address:
+        path = f"http://{address}/api/models/xgboost/3/card"
+        for ending in ("", ".md"):
+            eventually(lambda: get(address, "/api/models/xgboost/3/card").status_code == 200)
+            anybody = get(address, f"/api/models/xgboost/3/card{ending}").text
+            operator = httpx.get(path + ending, headers={"Authorization": "Bearer token"}, trust_env=False)
+            assert "ada" not in anybody
+            assert "a secret" not in anybody
+            assert "an operator" in anybody
+            assert "Approved by hand; the gate had said: it is worse" in anybody
+            assert operator.text.count("a secret") >= 4
+        for wrong in ("Bearer wrong", "Basic YTpi"):
+            answer = httpx.get(path, headers={"Authorization": wrong}, trust_env=False)
+            assert (answer.status_code, "a secret" in answer.text) == (200, False)
 
 
 def test_a_retrain_that_may_have_won_by_chance_is_warned_of() -> None:
