@@ -27,6 +27,7 @@ PUBLIC: Final[dict[str, list[str]]] = {
     "accuracy": [],
     "drift": [],
     "costs": [],
+    "card": ["xgboost", "3"],
     "jobs": [],
     "follow": [ID],
     "datasets": [],
