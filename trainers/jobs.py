@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -101,7 +102,6 @@ class Submitter:
 
     def __init__(self, settings: Settings) -> None:
         """Start the process; its import takes some seconds."""
-        self._asked = False
         self._process = subprocess.Popen(
             [sys.executable, "-m", "trainers.jobs"],
             stdin=subprocess.PIPE,
@@ -118,11 +118,10 @@ class Submitter:
         """
         assert self._process.stdin
         assert self._process.stdout
-        self._asked = True
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(asdict(request)) + "\n")
             self._process.stdin.close()
-        self.answer(pause)
+        self._ended(pause)
         answer = self._process.stdout.read().splitlines()
         if self._process.returncode or not answer:
             raise JobFailed(f"the SageMaker SDK ended with {self._process.returncode}: its output is in the trainer's log")
@@ -130,9 +129,13 @@ class Submitter:
         if error:
             raise JobFailed(f"SageMaker did not take the job: {error}")
 
-    def answer(self, pause: Pause) -> None:
-        """Wait until SageMaker has answered, if the job was asked for."""
-        while self._asked and self._process.poll() is None:
+    def withdraw(self, pause: Pause) -> None:
+        """Ask for no job any more; if one is being asked for already, wait for the answer."""
+        self._process.terminate()
+        self._ended(pause)
+
+    def _ended(self, pause: Pause) -> None:
+        while self._process.poll() is None:
             pause(0.1)
 
     def close(self) -> None:
@@ -193,6 +196,9 @@ def submit_with_sdk(settings: Settings, read: Callable[[], str]) -> str | None:
         stopping_condition=StoppingCondition(**_limits(settings)),
         output_data_config=OutputDataConfig(s3_output_path=request.output),
     )
+    signal.signal(
+        signal.SIGTERM, signal.SIG_IGN
+    )  # from here on the job may be there, and whoever stops it waits for the answer
     try:
         channels = {"train": request.train} | ({"base": request.base} if request.base else {})
         made.train([InputData(channel_name=name, data_source=uri) for name, uri in channels.items()], wait=False, logs=False)

@@ -298,7 +298,7 @@ class Rebuilder:
                 self._go_on,
             )
         except Cancelled:
-            submitter.answer(self._pause)  # a job that is being created is there before it is stopped
+            submitter.withdraw(self._pause)  # a job that is being created is there before it is stopped
             raise
         finally:
             submitter.close()

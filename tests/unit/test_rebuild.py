@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -240,7 +241,7 @@ class Desk:
             find=lambda name: None, stop=lambda name: self.told.append("stopped")
         )
         submitter = SimpleNamespace(
-            submit=submit, answer=lambda pause: self.told.append("answered"), close=lambda: self.told.append("closed")
+            submit=submit, withdraw=lambda pause: self.told.append("answered"), close=lambda: self.told.append("closed")
         )
         monkeypatch.setattr("trainers.jobs.Submitter", lambda settings: submitter)
 
@@ -264,20 +265,20 @@ def test_a_job_that_is_being_created_when_it_is_cancelled_is_there_before_it_is_
     assert desk.told == ["answered", "closed", "stopped"]
 
 
-def test_a_submitter_waits_for_the_answer_only_if_it_has_asked():
-    def waits(seconds: float) -> None:
-        process.stdin.close()
-
-    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+@pytest.mark.parametrize(("asks", "status"), [("", -15), ("signal.signal(signal.SIGTERM, signal.SIG_IGN);", 7)])
+def test_a_submitter_that_is_not_wanted_any_more_ends_at_once_unless_it_asks_already(asks: str, status: int) -> None:
+    program = f"import signal, sys; {asks} print('here', flush=True); sys.stdin.read(); sys.exit(7)"
+    process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin
     assert process.stdout
+    assert process.stdout.readline() == b"here\n"
     submitter = jobs.Submitter.__new__(jobs.Submitter)
-    submitter._process, submitter._asked = process, False  # type: ignore[assignment]
-    submitter.answer(lambda seconds: pytest.fail("it waits"))
-    submitter._asked = True
-    submitter.answer(waits)
-    assert process.poll() == 0
-    process.stdout.close()
+    submitter._process = process  # type: ignore[assignment]
+
+    submitter.withdraw(lambda seconds: process.stdin.close())  # type: ignore[union-attr]
+
+    assert process.returncode == status
+    submitter.close()
 
 
 def test_a_rebuild_in_which_nothing_is_new_tells_how_far_it_has_read(monkeypatch):
@@ -311,3 +312,24 @@ def test_a_rebuild_that_waits_for_a_forgetting_can_be_cancelled(monkeypatch):
         threading.Event().wait(0.2)
         cancel(shop)
         assert rebuilt.result(5)[0] == "cancelled"
+
+
+def test_a_rebuild_is_cancelled_while_its_version_is_judged(monkeypatch):
+    shop, deleted = Shop(), list[str]()
+    Desk(shop, monkeypatch, lambda request, pause: None)
+    shop.blobs.put("data/manifest.json", json.dumps({"digest": "d1", "offsets": {}, "train": {"feedback": 0}}).encode())
+    shop.blobs.put("model.tar.gz", b"a model")
+    done = jobs.JobProgress("Completed", train="s3://b/data/train/", artifact="s3://b/model.tar.gz")
+    monkeypatch.setattr(Rebuilder, "_trained", lambda self, name, tell: done)
+
+    def judge(self: Any, candidate: Any, champion: Any, tries: int, least: Any, tell: Any) -> None:
+        cancel(shop)
+        try:
+            tell(0.5)
+        finally:
+            deleted.append("the endpoint")
+
+    monkeypatch.setattr("trainers.judging.Judge.judge", judge)
+
+    assert shop.resume()[0] == "cancelled"
+    assert deleted == ["the endpoint"]
