@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.sagemaker.objects import packed as packed_folder
+from deploy.local.sagemaker.job_folder import own_files
+from deploy.local.sagemaker.objects import packed
 from deploy.local.sagemaker.unpacking import ArchiveRefused, Bounds, unpack
 
 BOUNDS = Bounds(total_bytes=4 << 20, file_bytes=1 << 20, members=50, header_bytes=1 << 16, seconds=20)
@@ -234,9 +235,9 @@ def test_a_model_is_unpacked_as_it_was_packed(tmp_path: Path) -> None:
     (source / "model.ubj").write_bytes(bytes(range(256)) * 1000)
     (source / "code" / "inference.py").write_text("pass")
 
-    unpack(io.BytesIO(packed_folder(source)), tmp_path / "model")
+    unpack(io.BytesIO(packed(own_files(tmp_path, source), source)), model := tmp_path / "model")
 
-    assert packed_folder(source) == packed_folder(tmp_path / "model")
+    assert packed(own_files(tmp_path, source), source) == packed(own_files(tmp_path, model), model)
     assert {"source", "model"} == {path.name for path in tmp_path.iterdir()}
 
 
