@@ -40,15 +40,24 @@ mxnet-python: .venv/uv.stamp  ## Python 3.11, which MXNet wants, beside a newer 
 test: setup setup-dev setup-notebook lint  ## set up, then pass every check and every test; one that is skipped fails it (MAY_SKIP=1: only says so)
 	@$(BIN)/python -m deploy.local.browser
 	$(BIN)/python -m tests.web
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line tests/unit tests/contract  # beside each other: neither fills two cores
-	$(BIN)/python -m pytest tests/integration tests/e2e $(MUST)
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line test-unit-a-l test-unit-m-z test-contract  # side by side: all wait often
+	$(BIN)/python -m pytest tests/integration tests/e2e $(call MUST,280)
 
-MUST := $(if $(MAY_SKIP),-rsx,--all-must-run)
+# The least number of tests of a run. Raise it as tests are added, or a run that lost most of its tests would pass.
+MUST = $(if $(MAY_SKIP),-rsx,--all-must-run=$(1))
+# With one thread for its sums, as the product has: several runs with two would wait for each other.
+BESIDE := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
 
-tests/unit tests/contract: FORCE  # each with one thread for its sums, as the product has: with two they would wait for each other
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest $@ $(MUST)
+.PHONY: test-unit-a-l test-unit-m-z test-contract
 
-FORCE:
+test-unit-a-l:
+	$(BESIDE) $(wildcard tests/unit/test_[a-l]*.py) $(call MUST,1700)
+
+test-unit-m-z:
+	$(BESIDE) $(wildcard tests/unit/test_[m-z]*.py) $(call MUST,1600)
+
+test-contract:
+	$(BESIDE) tests/contract $(call MUST,1500)
 
 # An image's modules import each other, and those of contract/, by bare names.
 IMAGES := $(patsubst %/,%,$(wildcard trainers/images/*/ tests/images/*/))
