@@ -35,6 +35,7 @@ from contracts.events import (
     RetrainModel,
     SetPolicy,
     ShownGuess,
+    SignedEvent,
     TrainingAdvanced,
     decode,
     now,
@@ -43,7 +44,7 @@ from contracts.ports import Bus, Tail
 from contracts.settings import Settings
 from producers.blobs import S3Blobs
 from producers.bus import open_bus
-from producers.signing import Signer, SigningBus
+from producers.signing import Proofs, Signer, SigningBus, public_keys
 from tests.contract.sagemaker_cases import must_be_here
 from tests.roster import ROSTER
 from trainers.archive import PREFIX
@@ -157,9 +158,10 @@ def trainer(settings: Settings, mnist: Path, gate: str = OPEN_GATE) -> Iterator[
 
 
 class Log:
-    """models.v1 and commands.v1, from their start."""
+    """models.v1 and commands.v1, from their start, as the trainer believes them: tests of the API sign with keys of their own."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, settings: Settings) -> None:
+        self._proofs = Proofs(public_keys(settings))
         self._tail: Tail = bus.follow(["models.v1", "commands.v1"], "start")
         self.model_log = ModelLog(ROSTER)
         self.events: list[Event] = []
@@ -169,6 +171,8 @@ class Log:
     def read(self) -> "Log":
         for record in self._tail.poll(0.2):
             event = decode(record.topic, record.value)
+            if isinstance(event, SignedEvent) and self._proofs.against(record, event) is not None:
+                continue
             self.model_log.apply(event)
             self.events.append(event)
         return self
@@ -196,8 +200,8 @@ def at_work(little: Settings, kafka: str, some_mnist: Path) -> Iterator[Trainer]
 
 
 @pytest.fixture
-def log(bus: Bus) -> Iterator[Log]:
-    made = Log(bus)
+def log(bus: Bus, little: Settings) -> Iterator[Log]:
+    made = Log(bus, little)
     yield made
     made._tail.close()
 
@@ -351,7 +355,7 @@ def answers_or_not(log: Log, model: str) -> ModelLog | None:
 
 
 def idle(log: Log) -> bool:
-    """Whether every command on the log is carried out: tests of the API leave theirs on the same broker."""
+    """Whether every command on the log is carried out."""
     return not log.read().model_log.due()
 
 
