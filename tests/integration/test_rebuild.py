@@ -158,7 +158,7 @@ def trainer(settings: Settings, mnist: Path, gate: str = OPEN_GATE) -> Iterator[
 
 
 class Log:
-    """models.v1 and commands.v1, from their start, as the trainer believes them: tests of the API sign with keys of their own."""
+    """models.v1 and commands.v1, from their start, as the trainer believes them: tests of the API sign with other keys."""
 
     def __init__(self, bus: Bus, settings: Settings) -> None:
         self._proofs = Proofs(public_keys(settings))
