@@ -40,7 +40,7 @@ mxnet-python: .venv/uv.stamp  ## Python 3.11, which MXNet wants, beside a newer 
 test: setup setup-dev setup-notebook lint  ## set up, then pass every check and every test; one that is skipped fails it (MAY_SKIP=1: only says so)
 	@$(BIN)/python -m deploy.local.browser
 	$(BIN)/python -m tests.web
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line test-unit-a-l test-unit-m-z test-contract  # side by side: all wait often
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line test-unit-a-o test-unit-p-z test-contract  # side by side: all wait often
 	$(BIN)/python -m pytest tests/integration tests/e2e $(call MUST,280)
 
 # The least number of tests of a run. Raise it as tests are added, or a run that lost most of its tests would pass.
@@ -48,13 +48,13 @@ MUST = $(if $(MAY_SKIP),-rsx,--all-must-run=$(1))
 # With one thread for its sums, as the product has: several runs with two would wait for each other.
 BESIDE := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: test-unit-a-l test-unit-m-z test-contract
+.PHONY: test-unit-a-o test-unit-p-z test-contract
 
-test-unit-a-l:
-	$(BESIDE) $(wildcard tests/unit/test_[a-l]*.py) $(call MUST,1700)
+test-unit-a-o:
+	$(BESIDE) $(wildcard tests/unit/test_[a-o]*.py) $(call MUST,1900)
 
-test-unit-m-z:
-	$(BESIDE) $(wildcard tests/unit/test_[m-z]*.py) $(call MUST,1600)
+test-unit-p-z:
+	$(BESIDE) $(wildcard tests/unit/test_[p-z]*.py) $(call MUST,1300)
 
 test-contract:
 	$(BESIDE) tests/contract $(call MUST,1500)
