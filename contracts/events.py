@@ -1191,16 +1191,15 @@ _Difference = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 _TenCounts = Annotated[list[Count], Field(min_length=DIGITS, max_length=DIGITS)]
 
 
-class BesideChampion(BaseModel):
-    """A version beside the champion on pictures that neither was trained on: all that the gate judged by."""
+class _Beside(BaseModel):
+    """A version beside the champion on drawings that both have guessed, person by person."""
 
     model_config = Event.model_config
 
     champion: Version
     tries: Count
-    """How many versions, with this one, were judged beside this champion: with each, more is asked of a difference."""
+    """How many versions, with this one, were looked at beside this champion: with each, more is asked of a difference."""
     people: Count
-    """Whose drawings they are: people of whom no drawing was trained on."""
     judged: Count
     won: Count
     """Drawings that only this version got right; `lost`: that only the champion did."""
@@ -1212,6 +1211,11 @@ class BesideChampion(BaseModel):
     better: Count
     """For how many people it is right more often; `worse`: less often."""
     worse: Count
+
+
+class BesideChampion(_Beside):
+    """A version beside the champion on pictures of people of whom no drawing was trained on: all that the gate judged by."""
+
     quantiles: Annotated[list[_Difference], Field(min_length=5, max_length=5)]
     """The differences of people: least, a quarter, median, three quarters, greatest."""
     needs_people: Count = 0
@@ -1229,26 +1233,12 @@ class BesideChampion(BaseModel):
     mnist_lost: Count
 
 
-class LiveBeside(BaseModel):
+class LiveBeside(_Beside):
     """A shadow beside the champion on live drawings: those that chance picked, of digits that the server asked for.
 
-    The fields are those of `BesideChampion`; the interval holds however often one looks.
+    The interval holds however often one looks; the looks of the gate count among its `tries`.
     """
 
-    model_config = Event.model_config
-
-    champion: Version
-    tries: Count
-    """The how-many-th look beside this champion it is, with those of the gate."""
-    people: Count
-    judged: Count
-    won: Count
-    lost: Count
-    difference: _Difference
-    low: _Difference
-    high: _Difference
-    better: Count
-    worse: Count
     chance: Probability
     """How likely it would ever seem so much better if it were not; `chance_worse`: so much worse."""
     chance_worse: Probability

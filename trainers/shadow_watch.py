@@ -73,7 +73,7 @@ class ShadowWatch:
         while True:
             try:
                 self.look()
-            except (BusError, ServingFailed, BotoCoreError, ClientError) as error:
+            except BusError as error:
                 log.warning("shadows wait", error=str(error))
             pause(WATCH_S)
 
@@ -95,9 +95,10 @@ class ShadowWatch:
         of = (champion.version, candidate.version)
         if model not in self._watched or self._watched[model].of != of:
             self._leave(model)
-            since = self._since(model, *of) or max(candidate.at, champion.at)
+            tried, since = self._begun(model, *of)
+            since = since or max(candidate.at, champion.at)
             tail = self._bus.follow([ExampleLabelled.topic], since)
-            self._watched[model] = _Watched(of, tail, ShadowPairs(model, *of), self._tries(model, *of), since)
+            self._watched[model] = _Watched(of, tail, ShadowPairs(model, *of), tried, since)
         self._read(model)
         self._tell(model)
 
@@ -110,15 +111,16 @@ class ShadowWatch:
         if (watched := self._watched.pop(model, None)) is not None:
             watched.tail.close()
 
-    def _since(self, model: str, champion: str, shadow: str) -> datetime | None:
-        """Return when these two were first watched: a shadow that is set again goes on, and has no chance of error anew."""
-        before = self._model_log.published(model)[shadow].live
-        return before.since if before is not None and before.champion == champion else None
+    def _begun(self, model: str, champion: str, shadow: str) -> tuple[int, datetime | None]:
+        """Return the how-many-th look it is, and since when these two are watched.
 
-    def _tries(self, model: str, champion: str, shadow: str) -> int:
+        A shadow that is set again goes on, and has no chance of error anew.
+        """
         published = self._model_log.published(model)
         before = published[shadow].live
-        return before.tries if before and before.champion == champion else tries(published.values(), champion)
+        if before is not None and before.champion == champion:
+            return before.tries, before.since
+        return tries(published.values(), champion), None
 
     def _read(self, model: str) -> None:
         tail, pairs = self._watched[model].tail, self._watched[model].pairs
