@@ -258,7 +258,8 @@ def to_markdown(card: ModelCard) -> str:
         ("What it cost", card.cost),
         ("Lineage", card.lineage),
     ):
-        lines += ["", f"## {title}", "", *(f"- {_cell(name)}: {_cell(value)}" for name, value in told.items() if value)]
+        if any(told.values()):
+            lines += ["", f"## {title}", "", *(f"- {_cell(name)}: {_cell(value)}" for name, value in told.items() if value)]
     lines += ["", "## Who approved it", "", f"Gate: {_cell(card.gate)}", ""]
     lines += ["| when | who | what | why |", "|---|---|---|---|"]
     lines += [
