@@ -17,6 +17,8 @@ from contracts.training_settings import TrainingSettings
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 AwsService = Literal["sagemaker", "sagemaker-runtime", "s3", "dynamodb", "logs"]
+BesideSagemaker = Literal["sts", "iam", "application-autoscaling", "sagemaker-metrics"]
+"""Services that users of SageMaker ask as well: the local SageMaker answers for them; elsewhere they are AWS's own."""
 
 
 def _named(name: str, default: Any, description: str) -> Any:
@@ -239,11 +241,9 @@ class Settings(TrainingSettings):
     @property
     def endpoint_urls(self) -> dict[AwsService, str | None]:
         """The address of each AWS service; None: AWS's own."""
-        here = self.aws_services == "local"
-        sagemaker = self.aws_endpoint_url_sagemaker
-        beside = f"http://127.0.0.1:{self.sagemaker_port}" if here and not sagemaker else None
+        here, beside = self.aws_services == "local", self.sagemaker_here
         return {
-            "sagemaker": sagemaker or beside,
+            "sagemaker": self.aws_endpoint_url_sagemaker or beside,
             "sagemaker-runtime": self.aws_endpoint_url_sagemaker_runtime or beside,
             "logs": self.aws_endpoint_url_logs or beside,
             "s3": self.aws_endpoint_url_s3 or (f"http://127.0.0.1:{self.s3_port}" if here else None),
@@ -251,14 +251,21 @@ class Settings(TrainingSettings):
         }
 
     @property
+    def sagemaker_here(self) -> str | None:
+        """The address of the local SageMaker; None: another one, or AWS's own, is used."""
+        local = self.aws_services == "local" and not self.aws_endpoint_url_sagemaker
+        return f"http://127.0.0.1:{self.sagemaker_port}" if local else None
+
+    @property
     def aws_is_here(self) -> bool:
         """Whether every AWS service is on this machine: only then are credentials made, since no other would accept them."""
         return all(url is not None and _is_here(url) for url in self.endpoint_urls.values())
 
-    def aws(self, service: AwsService) -> dict[str, Any]:
+    def aws(self, service: AwsService | BesideSagemaker) -> dict[str, Any]:
         """Return the arguments of ``boto3.client`` for a service; what is None is found by AWS's default chain."""
+        places: dict[str, str | None] = {str(name): url for name, url in self.endpoint_urls.items()}
         return {
-            "endpoint_url": self.endpoint_urls[service],
+            "endpoint_url": places.get(service, self.sagemaker_here),
             "region_name": self.aws_region if self.aws_is_here or "aws_region" in self.model_fields_set else None,
             "aws_access_key_id": self.aws_access_key_id,
             "aws_secret_access_key": self.aws_secret_access_key,

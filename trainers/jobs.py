@@ -164,9 +164,8 @@ def sdk_environment(settings: Settings) -> dict[str, str]:
         "SAGEMAKER_USER_CONFIG_OVERRIDE": str(SDK_CONFIG),
     }
     out = {name: value for name, value in given.items() if value}
-    nowhere = places["sagemaker"]
-    if nowhere and settings.aws_endpoint_url_sagemaker is None:  # it has neither IAM nor STS, and Amazon's are not asked
-        out |= {"AWS_ENDPOINT_URL_STS": nowhere, "AWS_ENDPOINT_URL_IAM": nowhere, "SAGEMAKER_VALIDATE_ROLE": "false"}
+    if here := settings.sagemaker_here:
+        out |= {f"AWS_ENDPOINT_URL_{name}": here for name in ("STS", "IAM", "APPLICATION_AUTO_SCALING", "SAGEMAKER_METRICS")}
     return out
 
 

@@ -125,10 +125,14 @@ class Cloud:
         self.sagemaker: Any = boto3.client("sagemaker", config=once, **settings.aws("sagemaker"))
         self.runtime: Any = boto3.client("sagemaker-runtime", config=once, **settings.aws("sagemaker-runtime"))
         self.logs: Any = boto3.client("logs", config=once, **settings.aws("logs"))
+        self.sts: Any = boto3.client("sts", config=once, **settings.aws("sts"))
+        self.iam: Any = boto3.client("iam", config=once, **settings.aws("iam"))
+        self.scaling: Any = boto3.client("application-autoscaling", config=once, **settings.aws("application-autoscaling"))
+        self.metrics: Any = boto3.client("sagemaker-metrics", config=once, **settings.aws("sagemaker-metrics"))
         self.s3: Any = boto3.client("s3", **settings.aws("s3"))
         self.answered: set[str] = set()
         """The operations of SageMaker and its logs that were called and answered without an error."""
-        for client in (self.sagemaker, self.runtime, self.logs):
+        for client in (self.sagemaker, self.runtime, self.logs, self.sts, self.iam, self.scaling, self.metrics):
             client.meta.events.register("after-call", self._heard)
 
     def _heard(self, model: Any, http_response: Any, **_: Any) -> None:

@@ -79,22 +79,26 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
     (source / package).write_bytes(data_of_it)
     (source / "requirements.txt").write_text(f"./{package}\n")
     code = SourceCode(source_dir=str(source), entry_script="mine.py", requirements="requirements.txt")
+    named: dict[str, Any] = {
+        "sagemaker_session": Session(boto_session=session, default_bucket=settings.bucket),
+        "role": settings.role_arn,
+        "output_data_config": OutputDataConfig(s3_output_path=f"s3://{settings.bucket}/sdk"),
+    }
+    found = {} if settings.sagemaker_here else named  # as the SDK finds them; on AWS only who is a role may leave it out
     trainer, scripted, long = (
         ModelTrainer(
-            sagemaker_session=Session(boto_session=session, default_bucket=settings.bucket),
-            role=settings.role_arn,
             base_job_name=name,
             training_image=settings.image_uri("xgboost"),
             hyperparameters=hyperparameters,
             source_code=own,
             compute=Compute(instance_type=settings.training_instance, instance_count=1, volume_size_in_gb=30),
             stopping_condition=StoppingCondition(max_runtime_in_seconds=900),
-            output_data_config=OutputDataConfig(s3_output_path=f"s3://{settings.bucket}/sdk"),
+            **given,
         )
-        for name, hyperparameters, own in (
-            ("sdk", {"rounds": 3, "eta": 0.3}, None),
-            ("sdk-script", {"depth": 3}, code),
-            ("sdk-long", {"rounds": 100_000}, None),
+        for name, hyperparameters, own, given in (
+            ("sdk", {"rounds": 3, "eta": 0.3}, None, named),
+            ("sdk-script", {"depth": 3}, code, found),
+            ("sdk-long", {"rounds": 100_000}, None, named),
         )
     )
     scripted.train([InputData(channel_name="train", data_source=data)], wait=False, logs=False)
@@ -227,7 +231,8 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
         "package": package.model_package_arn,
         "tags": tags,
         "scaled": [variant.current_weight, variant.current_instance_count],
-        "script": [script.training_job_status, script.hyper_parameters["depth"]],
+        "script": [script.training_job_status, script.hyper_parameters["depth"], script.role_arn],
+        "script_model": script.model_artifacts.s3_model_artifacts,
         "batch": list(np.load(io.BytesIO(answered), allow_pickle=False).shape),
         "listed": {kind: len(found) for kind, found in listed.items()},
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deploy.local.sagemaker.sdk_defaults import environment
 from tests.contract.sagemaker_cases import Cloud, digits, npy, npz
 from trainers.jobs import sdk_environment
 
@@ -20,7 +21,11 @@ def test_the_sdk_trains_registers_serves_asks_changes_and_deletes(cloud: Cloud, 
 
     done = subprocess.run(
         [sys.executable, "-m", "tests.contract.sagemaker_sdk_session", cloud.put(npz()), str(rasters)],
-        env={**os.environ, **settings.environment(), **sdk_environment(settings)},
+        env={
+            **os.environ,
+            **settings.environment(),
+            **(environment(settings) if settings.sagemaker_here else sdk_environment(settings)),
+        },
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
@@ -29,7 +34,9 @@ def test_the_sdk_trains_registers_serves_asks_changes_and_deletes(cloud: Cloud, 
 
     assert done.returncode == 0, done.stderr[-3000:]
     came = json.loads((tmp_path / "outcome.json").read_text())
-    assert (came["status"], came["approval"], came["script"]) == ("Completed", "Approved", ["Completed", "3"])
+    assert (came["status"], came["approval"]) == ("Completed", "Approved")
+    assert came["script"] == ["Completed", "3", settings.role_arn]
+    assert came["script_model"].startswith(f"s3://{settings.bucket}/sdk"), "the default bucket, which nobody named"
     assert came["listed"].pop("TrainingJob") >= 2
     assert came["listed"] == {"Endpoint": 1, "EndpointConfig": 2, "Model": 1, "ModelPackageGroup": 1, "ModelPackage": 1}
     assert (came["stopped"], came["tags"], came["scaled"]) == ("Stopped", {"team": "game"}, [3.0, 2])

@@ -31,11 +31,9 @@ def test_a_line_of_the_log_tells_how_far_the_training_is():
 def test_the_sdk_asks_nobody_outside_when_sagemaker_is_local():
     environment = sdk_environment(Settings(aws_services="local", sagemaker_port=1))
     local = "http://127.0.0.1:1"
-    asked = [
-        environment[f"AWS_ENDPOINT_URL_{name}"] for name in ("SAGEMAKER", "SAGEMAKER_RUNTIME", "CLOUDWATCH_LOGS", "STS", "IAM")
-    ]
-    assert asked == [local] * 5
-    assert environment["SAGEMAKER_VALIDATE_ROLE"] == "false"
+    names = ("SAGEMAKER", "SAGEMAKER_RUNTIME", "SAGEMAKER_METRICS", "CLOUDWATCH_LOGS", "STS", "IAM", "APPLICATION_AUTO_SCALING")
+    assert [environment[f"AWS_ENDPOINT_URL_{name}"] for name in names] == [local] * len(names)
+    assert "SAGEMAKER_VALIDATE_ROLE" not in environment, "the local SageMaker answers for IAM"
 
 
 def test_the_sdk_validates_its_role_on_aws():

@@ -1,4 +1,4 @@
-"""``python -m deploy.local.sagemaker``: serves until it is told to end."""
+"""``python -m deploy.local.sagemaker``: serves until it is told to end; with ``environment``: prints how the SDKs reach it."""
 
 import asyncio
 import gc
@@ -9,6 +9,7 @@ import uvloop
 
 from contracts.settings import AWS_SECRETS, Settings
 from deploy.local.sagemaker.app import http_server, sagemaker
+from deploy.local.sagemaker.sdk_defaults import exports, write_defaults
 from producers import logs
 
 
@@ -17,6 +18,7 @@ async def serve(settings: Settings) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    write_defaults(settings)
     async with sagemaker(settings) as service:
         server = http_server(service, settings)
         try:
@@ -29,6 +31,12 @@ async def serve(settings: Settings) -> None:
 
 def main() -> None:
     """Read the settings and serve."""
+    if sys.argv[1:] == ["environment"]:
+        known = Settings.load(aws_services="local", secrets=AWS_SECRETS)
+        if not known.aws_secret_access_key:
+            sys.exit(f"no keys in {known.home}/secrets: start the game first, `gamenight up`, or set GAMENIGHT_HOME")
+        print(exports(known), end="")
+        return
     settings = Settings.load(secrets=AWS_SECRETS)
     logs.configure(settings, "sagemaker")
     try:

@@ -5,19 +5,20 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, Final
 
 import structlog
+from botocore.model import OperationModel
 
 from contracts.settings import Settings
-from deploy.local.sagemaker import signature, wire
+from deploy.local.sagemaker import query, signature, wire
 from deploy.local.sagemaker.configs import Configs
 from deploy.local.sagemaker.containers import Images, reap
 from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.endpoints import Endpoints
 from deploy.local.sagemaker.errors import AwsError
 from deploy.local.sagemaker.http_server import Handle, HttpServer, Request, Response
+from deploy.local.sagemaker.identity import CallerIdentity
 from deploy.local.sagemaker.invoking import Invoking
 from deploy.local.sagemaker.logs import Logs
 from deploy.local.sagemaker.models import SageMakerModels
@@ -37,6 +38,10 @@ DOCUMENTED: Final = "docs/sagemaker-local.md lists the operations that this mach
 _MAX_HELD: Final = 8 * MAX_BYTES
 """The most bytes of all bodies together that are held at a time."""
 _AMZ_JSON: Final = "application/x-amz-json-1.1"
+_FORM: Final = "application/x-www-form-urlencoded"
+_XML: Final = "text/xml"
+_IAM_REGION: Final = "us-east-1"
+"""The one region that IAM has on AWS: requests to it may be signed for it, or for ours."""
 
 log = structlog.get_logger()
 
@@ -75,6 +80,7 @@ class Sagemaker:
         self.operations = {
             "sagemaker": {name: operation for part in parts for name, operation in part.operations().items()},
             "logs": logs.operations(),
+            **CallerIdentity(settings.role_arn, self.state).operations(),
         }
 
     async def answer(self, target: str, request: bytes) -> Document:
@@ -84,14 +90,33 @@ class Sagemaker:
             AwsError: If the operation is refused, as AWS would refuse it.
         """
         model = wire.operation(target)
-        operation = self.operations[model.service_model.service_name].get(model.name)
-        if operation is None:
-            raise AwsError("UnknownOperationException", f"{model.name} is not on this machine: {DOCUMENTED}")
+        operation = self._operation(model)
         try:
             given = json.loads(request or b"{}")
         except (ValueError, RecursionError) as wrong:
             raise AwsError("SerializationException", f"the body is no JSON: {wrong}") from wrong
         return dict(wire.shaped(model.output_shape, await operation(wire.checked(model, given))))
+
+    async def answer_form(self, called: str, body: bytes, request_id: str) -> bytes:
+        """Answer an operation of IAM or STS with XML.
+
+        Raises:
+            AwsError: If the operation is refused, as AWS would refuse it.
+        """
+        given = query.fields(body)
+        name = given.get("Action", "")
+        if name not in wire.service(called).operation_names:
+            raise AwsError("InvalidAction", f"Could not find operation {name}")
+        model = wire.service(called).operation_model(name)
+        operation = self._operation(model)
+        answered = await operation(wire.checked(model, query.request(model, given)))
+        return query.answer(model, wire.shaped(model.output_shape, answered), request_id)
+
+    def _operation(self, model: OperationModel) -> Any:
+        operation = self.operations[model.service_model.service_name].get(model.name)
+        if operation is None:
+            raise AwsError("UnknownOperationException", f"{model.name} is not on this machine: {DOCUMENTED}")
+        return operation
 
 
 def http_server(service: Sagemaker, settings: Settings) -> HttpServer:
@@ -123,7 +148,6 @@ def http_server(service: Sagemaker, settings: Settings) -> HttpServer:
 
 def _answering(service: Sagemaker, key: str, secret: str, region: str) -> Handle:
     """Return the function that answers every request."""
-    verify = partial(signature.verify, key=key, secret=secret, region=region)
     run, number = str(uuid.uuid4())[:24], itertools.count()  # it looks like a UUID, at a tenth of the cost
 
     async def handle(request: Request) -> Response:
@@ -133,8 +157,23 @@ def _answering(service: Sagemaker, key: str, secret: str, region: str) -> Handle
         path = request.target.partition("?")[0]
         target = request.headers.get("x-amz-target", "")
         called = wire.TARGETS.get(target.partition(".")[0], "sagemaker")
+        form = not target and request.headers.get("content-type", "").startswith(_FORM)
+        tell = _told_in_xml if form else _told
         try:
-            verify(request.method, request.target, request.headers, request.body, service=called)
+            at = region
+            if form and (claimed := signature.claim(request.headers, key)).service in query.SERVICES:
+                called = claimed.service
+                at = claimed.region if (called, claimed.region) == ("iam", _IAM_REGION) else region
+            signature.verify(
+                *(request.method, request.target, request.headers, request.body),
+                key=key,
+                secret=secret,
+                region=at,
+                service=called,
+            )
+            if called in query.SERVICES and path == "/" and request.method == "POST":
+                answered_form = await service.answer_form(called, request.body, headers["x-amzn-RequestId"])
+                return Response(200, headers | {"Content-Type": _XML}, answered_form)
             match path.split("/"):
                 case ["", "endpoints", endpoint, "invocations"] if request.method == "POST":
                     answered = await service.invoking.invoke(endpoint, request.headers, request.body)
@@ -145,10 +184,10 @@ def _answering(service: Sagemaker, key: str, secret: str, region: str) -> Handle
             name = wire.runtime_operation(request.method, path) or f"{request.method} {path}"
             raise AwsError("UnknownOperationException", f"{name} is not on this machine: {DOCUMENTED}", 404)
         except AwsError as error:
-            return _told(error, headers)
+            return tell(error, headers)
         except Exception:
             log.exception("request failed", target=target, path=path)
-            return _told(AwsError("InternalFailure", "The local SageMaker failed: its log says why", 500), headers)
+            return tell(AwsError("InternalFailure", "The local SageMaker failed: its log says why", 500), headers)
 
     return handle
 
@@ -183,3 +222,8 @@ def _told(error: AwsError, headers: dict[str, str]) -> Response:
     told: dict[str, Any] = {"__type": error.code, "Message": str(error), "message": str(error), **error.details}
     given = {**headers, "x-amzn-ErrorType": error.code, "Content-Type": _AMZ_JSON}
     return Response(error.status, given, json.dumps(told).encode())
+
+
+def _told_in_xml(error: AwsError, headers: dict[str, str]) -> Response:
+    """Return an error as IAM and STS give it."""
+    return Response(error.status, headers | {"Content-Type": _XML}, query.error(error, headers["x-amzn-RequestId"]))

@@ -12,7 +12,11 @@ from botocore.model import OperationModel, ServiceModel
 from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError
 
-TARGETS: Final = {"SageMaker": "sagemaker", "Logs_20140328": "logs"}
+TARGETS: Final = {
+    "SageMaker": "sagemaker",
+    "Logs_20140328": "logs",
+    "AnyScaleFrontendService": "application-autoscaling",
+}
 """Prefix of X-Amz-Target -> service."""
 
 Shape = Any
