@@ -148,9 +148,16 @@ def unmarked(table: pa.Table, marks: Collection[str]) -> pa.Table:
     return table.filter(pc.invert(pc.is_in(table["player_id"], pa.array(gone, pa.string())))) if gone else table
 
 
-def drop_copies(blobs: Blobs) -> None:
-    """Delete what notebooks have copied out of the archive: nobody knows whose drawings a copy holds."""
-    for key in list(blobs.keys(COPIES)):
+def drop_copies(blobs: Blobs, tell: Callable[[Sequence[str]], None] = lambda keys: None) -> None:
+    """Delete what notebooks have copied out of the archive: nobody knows whose drawings a copy holds.
+
+    Args:
+        blobs: The bucket.
+        tell: Is told the keys of all copies beforehand.
+    """
+    if keys := list(blobs.keys(COPIES)):
+        tell(keys)
+    for key in keys:
         blobs.drop(key)
 
 

@@ -43,6 +43,8 @@ class CertificateDraft:
         """By the key of an object of the archive: how many examples."""
         self._items: set[str] = set(told.get("items", ()))
         """The hashes of the observations' keys."""
+        self._copies: set[str] = set(told.get("copies", ()))
+        """The hashes of the keys of what notebooks had left."""
         self.log_lines: int = told.get("log_lines", 0)
         self.before: dict[str, str] = told.get("before", {})
         """The sum over all others' records before anything was cut, by ``topic/partition``; see `producers.cutting.Found`."""
@@ -76,7 +78,12 @@ class CertificateDraft:
 
     def add_items(self, keys: Iterable[str]) -> None:
         """Count observations."""
-        self._items.update(sha256(key.encode()).hexdigest()[:16] for key in keys)
+        self._items.update(map(_hashed, keys))
+        self._write()
+
+    def add_copies(self, keys: Iterable[str]) -> None:
+        """Count what notebooks had left."""
+        self._copies.update(map(_hashed, keys))
         self._write()
 
     def add_lines(self, places: int) -> None:
@@ -98,6 +105,7 @@ class CertificateDraft:
         return {
             "archive": {"objects": len(self._objects), "examples": sum(self._objects.values())},
             "observations": len(self._items),
+            "notebook_objects": len(self._copies),
         }
 
     def drop(self) -> None:
@@ -110,11 +118,16 @@ class CertificateDraft:
             "records": self._records,
             "objects": self._objects,
             "items": sorted(self._items),
+            "copies": sorted(self._copies),
             "log_lines": self.log_lines,
             "before": self.before,
             "ends": self.ends,
         }
         self._blobs.put(self._key, json.dumps(told).encode())
+
+
+def _hashed(key: str) -> str:
+    return sha256(key.encode()).hexdigest()[:16]
 
 
 def certificate_key(command_id: UUID) -> str:

@@ -1,13 +1,17 @@
 """Merges the archive's parts into one object for each hour that is over, and drops what is too old (way 3, REBUILD).
 
 The merged object is written before its parts are deleted, and readers take each row once: so a trainer may be killed anywhere.
-The next time the same rows are merged again, into the same bytes under the same name. Late parts of an hour are merged into a
-new object together with the old one.
+The next time the same rows are merged again, under the same name. Late parts of an hour are merged into a new object together
+with the old one.
+
+An object of a whole hour is written if it is not there yet. So a write of a trainer that was superseded meanwhile, and comes
+late, does not bring back whom the other one has forgotten. A part that comes late goes with the next merge, an hour later.
 """
 
 import io
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -18,7 +22,7 @@ import pyarrow.parquet as pq
 import structlog
 
 from contracts.events import DatasetMade, now
-from contracts.ports import Blobs, NoSuchBlob
+from contracts.ports import BlobExists, Blobs, NoSuchBlob
 from contracts.settings import Settings
 from trainers import dataset_store
 from trainers.archive import SCHEMA, encoded, hour_of, listed, read_object, unmarked
@@ -93,20 +97,25 @@ def carry_out(blobs: Blobs, merge: Merge, check: Callable[[], None], marks: Coll
     for hour, (out, writer) in sorted(files.items()):
         writer.close()
         key = whole_key(merge.day, hour, _hull(spans[hour]))
-        check()
-        blobs.put(key, out.getvalue())
+        _write(blobs, merge, key, out.getvalue(), check)
         made.append(key)
     if not made:  # nothing but empty objects, whose names still count
         hour = next((one.hour for one in merge.objects if one.hour is not None), 0)
         made.append(whole_key(merge.day, hour, _hull([span for one in merge.objects for span in one.spans])))
-        check()
-        blobs.put(made[0], encoded(SCHEMA.empty_table()))
+        _write(blobs, merge, made[0], encoded(SCHEMA.empty_table()), check)
     for one in merge.objects:
         if one.key not in made:
             check()
             blobs.drop(one.key)
     log.info("archive merged", day=merge.day.isoformat(), objects=len(merge.objects), into=len(made), examples=examples)
     return made
+
+
+def _write(blobs: Blobs, merge: Merge, key: str, rows: bytes, check: Callable[[], None]) -> None:
+    """Write an object of an hour: anew if it was itself merged with late parts, else if it is not there yet."""
+    check()
+    with suppress(BlobExists):
+        blobs.put(key, rows, only_if_absent=all(one.key != key for one in merge.objects))
 
 
 def _merged(blobs: Blobs, objects: Sequence[ArchiveObject], partition: int) -> pa.Table:

@@ -41,7 +41,7 @@ def compare(
         champion: The version that answers the players now; None if there is none.
         mnist: MNIST's test images.
         held_back: Drawings that neither version was trained on; may be empty.
-        tell: Called with the share that is done, 0..1.
+        tell: Called with the share that is done, 0..1, also while the endpoint comes up; what it raises ends the comparison.
     """
     endpoint = f"{endpoint_of(candidate.model)}-judge"
     others = [champion] if champion else []
@@ -65,7 +65,7 @@ def compare(
         return Marks(known == mnist.labels, told.argmax(axis=1) == held_back.labels, certainty)
 
     try:
-        serving.ready(endpoint, candidate, others)
+        serving.ready(endpoint, candidate, others, lambda: tell(0.0))
         marks, *before = [marks_of(version) for version in (candidate, *others)]
         times = _times(serving, endpoint, [candidate, *others], mnist)
     finally:

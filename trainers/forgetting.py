@@ -257,7 +257,7 @@ class Forgetter:
             self._tell(command, "archive", "archive and datasets on S3")
             marks = frozenset(self._model_log.marks)
             archive.without(self._blobs, player, draft.add_object, lambda: self._pause(0), marks)
-            archive.drop_copies(self._blobs)
+            archive.drop_copies(self._blobs, draft.add_copies)
             datasets = dataset_store.without(self._blobs, player)
             for digest in datasets:
                 self._promoter.say(dataset_store.announced(dataset_store.read_manifest(self._blobs, digest)))

@@ -6,7 +6,7 @@ left as it is. A production variant is named after its version, and so every ans
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -79,13 +79,25 @@ class Serving:
             shifted = [{"VariantName": variant, "DesiredWeight": wanted.get(variant, 0.0)} for variant in has]
             self._sagemaker.update_endpoint_weights_and_capacities(EndpointName=endpoint, DesiredWeightsAndCapacities=shifted)
 
-    def ready(self, endpoint: str, first: ModelPublished, others: Sequence[ModelPublished] = ()) -> None:
+    def ready(
+        self,
+        endpoint: str,
+        first: ModelPublished,
+        others: Sequence[ModelPublished] = (),
+        look: Callable[[], None] = lambda: None,
+    ) -> None:
         """Wait until an endpoint serves these versions, all traffic to the first, and each of them has answered.
+
+        Args:
+            endpoint: Its name.
+            first: The version that answers requests that name no variant.
+            others: The versions that answer only requests that name them.
+            look: Is called now and then meanwhile; what it raises ends the wait, which takes minutes on AWS.
 
         Raises:
             ServingFailed: If that does not happen.
         """
-        there = self._settled(endpoint)
+        there = self._settled(endpoint, look)
         has = _weights(there)
         wanted = [variant_of(version.version) for version in (first, *others)]
         missing = [one for one in wanted if has.get(one) != float(one == wanted[0])]
@@ -207,9 +219,10 @@ class Serving:
             return None
         return there
 
-    def _settled(self, endpoint: str) -> dict[str, Any]:
+    def _settled(self, endpoint: str, look: Callable[[], None] = lambda: None) -> dict[str, Any]:
         """Wait until an endpoint is no longer changing, and return it."""
         for _ in self._patiently():
+            look()
             there = self._describe(endpoint)
             if there is None:
                 raise ServingFailed(f"endpoint {endpoint} was deleted meanwhile")

@@ -75,23 +75,33 @@ class Work:
 
     def keep(self, keep: Callable[[], int], every_s: float) -> None:
         """Bring a sink up to date with the log, again and again; an outage delays it and loses nothing."""
+
+        def kept() -> None:
+            if taken := keep():
+                log.info("examples kept", sink=threading.current_thread().name, n=taken)
+
+        self._again_and_again("examples wait", kept, every_s)
+
+    def begin_rebuilds(self, triggers: "Triggers") -> None:
+        """Ask for the rebuilds that labels and time call for."""
+        self._again_and_again("triggers wait", triggers.look, LOOK_S)
+
+    def _again_and_again(self, waits: str, act: Callable[[], None], every_s: float) -> None:
+        """Act without end while the lease is held; an outage, or what is wrong with one object, delays it and ends nothing."""
         while True:
             self._held()
             try:
-                taken = keep()
+                act()
             except Stopped:
                 raise
             except (BotoCoreError, ClientError, BusError, LeaseLost, TimeoutError) as error:
-                log.warning("examples wait", sink=threading.current_thread().name, error=str(error))
+                log.warning(waits, loop=threading.current_thread().name, error=str(error))
                 self._pause_alone(RETRY_S)
-                continue
             except Exception:  # what is wrong with one object must not end promotions and rollbacks
-                log.exception("examples wait", sink=threading.current_thread().name)
+                log.exception(waits, loop=threading.current_thread().name)
                 self._pause_alone(MOST_RETRY_S)
-                continue
-            if taken:
-                log.info("examples kept", sink=threading.current_thread().name, n=taken)
-            self._pause_alone(every_s)
+            else:
+                self._pause_alone(every_s)
 
     def rebuild(self, rebuilder: "Rebuilder") -> None:
         """Carry out rebuilds, one after another; when one fails, publish that and take the next."""
@@ -130,21 +140,6 @@ class Work:
                 elif tries[command.command_id] >= FORGET_TRIES:
                     forgetter.failed(command, error)
                 self._pause_alone(min(MOST_RETRY_S, RETRY_S * tries[command.command_id]))
-
-    def begin_rebuilds(self, triggers: "Triggers") -> None:
-        """Ask for the rebuilds that labels and time call for."""
-        while True:
-            self._held()
-            try:
-                triggers.look()
-            except Stopped:
-                raise
-            except (BotoCoreError, ClientError, BusError, LeaseLost) as error:
-                log.warning("triggers wait", error=str(error))
-            except Exception:  # as an object that nobody can read
-                log.exception("triggers wait")
-                self._pause_alone(MOST_RETRY_S)
-            self._pause_alone(LOOK_S)
 
     def watch(self, shadows: "ShadowWatch") -> None:
         """Follow what live drawings say of shadows, as long as this trainer works."""

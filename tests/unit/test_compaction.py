@@ -238,3 +238,27 @@ def test_an_hour_is_merged_a_partition_at_a_time(monkeypatch):
     assert sizes == [12, 12]
     [key] = blobs.keys(PREFIX)
     assert pq.ParquetFile(io.BytesIO(blobs.get(key))).num_row_groups == 2
+
+
+def test_a_merge_of_a_superseded_trainer_that_comes_late_brings_nobody_back():
+    class Late(MemoryBlobs):
+        """A bucket where a write waits for long, once: meanwhile another trainer merges, and somebody is forgotten."""
+
+        waits = True
+
+        def put(self, key, data, *, only_if_absent=False):
+            if self.waits:
+                self.waits = False
+                tidy(self, LATER, None, nothing)
+                archive.without(self, "p1", lambda key, n: None)
+            super().put(key, data, only_if_absent=only_if_absent)
+
+    blobs = Late()
+    blobs.waits = False
+    rows = filled(blobs)
+    blobs.waits = True
+
+    tidy(blobs, LATER, None, nothing)
+
+    players = [player for table in read_rows(blobs, ["player_id"])[0] for player in table["player_id"].to_pylist()]
+    assert (len(players), set(players)) == (rows * 2 // 3, {"p0", "p2"})

@@ -11,6 +11,7 @@ from contracts.events import ModelPublished, variant_of
 from tests.histories import published
 from trainers.dataset import LabelledImages, holdout_from_npz, to_npz
 from trainers.evaluate import compare
+from trainers.rebuild import Cancelled
 from trainers.serving import ServingFailed
 from trainers.split import HeldBack
 
@@ -25,7 +26,8 @@ class Judge:
     def serve(self, endpoint: str, first: ModelPublished, others: Iterable[ModelPublished] = ()) -> None:
         self.there[endpoint] = [variant_of(one.version) for one in (first, *others)]
 
-    def ready(self, endpoint: str, *_: Any) -> None:
+    def ready(self, endpoint: str, *told: Any) -> None:
+        told[-1]()
         if not set(self.there[endpoint]) <= {"v1", "v2"}:
             raise ServingFailed("it does not start")
 
@@ -72,4 +74,16 @@ def test_a_candidate_that_does_not_start_leaves_no_endpoint_behind():
     judge: Any = Judge()
     with pytest.raises(ServingFailed):
         compare(judge, published("3"), published("1"), pictures(1), aside(), lambda share: None)
+    assert judge.retired == ["gamenight-xgboost-judge"]
+
+
+def test_a_rebuild_that_is_cancelled_while_its_endpoint_comes_up_waits_no_longer_and_leaves_no_endpoint_behind():
+    judge: Any = Judge()
+    judge.ask = lambda *_: pytest.fail("it was waited for, and is asked")
+
+    def cancelled(share: float) -> None:
+        raise Cancelled("by bob")
+
+    with pytest.raises(Cancelled):
+        compare(judge, published("2"), published("1"), pictures(1), aside(), cancelled)
     assert judge.retired == ["gamenight-xgboost-judge"]

@@ -180,6 +180,7 @@ def test_a_version_that_a_rebuild_at_work_makes_of_the_drawings_is_in_the_certif
     assert dataset_store.is_gone(shop.blobs, made.digest)
     assert (certified["held"], shop.holds) == (True, False), "from the wait to the certificate no rebuild begins"
     assert list(shop.blobs.keys("notebooks/")) == [], "a copy has no names in it"
+    assert certified["notebook_objects"] == 1
     assert EVE.encode() not in b"".join(shop.blobs.get(key) for key in shop.blobs.keys(""))
 
 

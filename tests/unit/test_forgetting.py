@@ -305,7 +305,13 @@ def test_a_draft_counts_each_thing_once_however_often_it_is_tried():
     again.add_lines(1)
 
     assert again.topics == {"drawings.v1": 3, "lessons.v1": 1}
-    assert again.stores() == {"archive": {"objects": 1, "examples": 4}, "observations": 3}
+    again.add_copies(["notebooks/n1/train.csv", "notebooks/n2/train.csv"])
+    again.add_copies(["notebooks/n2/train.csv"])
+    assert CertificateDraft(blobs, mark_of(EVE)).stores() == {
+        "archive": {"objects": 1, "examples": 4},
+        "observations": 3,
+        "notebook_objects": 2,
+    }
     assert (again.log_lines, again.begun_at) == (6, first.begun_at)
     assert EVE.encode() not in b"".join(blobs.get(key) for key in blobs.keys(""))
     again.drop()

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 
 from contracts.settings import Settings
+from tests.histories import published
 from trainers.serving import Serving, ServingFailed
 
 RASTERS = np.zeros((2, 784), np.uint8)
@@ -110,3 +112,16 @@ def test_a_broken_variant_is_told_from_a_sagemaker_that_is_not_well(code: str, k
 
     with pytest.raises(kind):
         answered(Down())
+
+
+def test_whoever_waits_for_an_endpoint_looks_now_and_then_whether_it_is_still_wanted() -> None:
+    serving, looks = Serving(Settings(aws_services="local"), lambda seconds: None), list[int]()
+    serving._sagemaker = SimpleNamespace(describe_endpoint=lambda EndpointName: {"EndpointStatus": "Creating"})  # noqa: N803
+
+    def look() -> None:
+        looks.append(1)
+        if len(looks) == 3:
+            raise TimeoutError("not wanted any more")
+
+    with pytest.raises(TimeoutError, match="not wanted any more"):
+        serving.ready("gamenight-xgboost", published("2"), look=look)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploy.local.sagemaker.job_runs import MOST_RESTARTS
+from deploy.local.sagemaker.job_runs import MOST_RESTARTS, JobParts
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
@@ -58,11 +58,11 @@ async def test_a_tuning_job_that_is_not_taken_up_again_takes_its_training_jobs_w
     tmp_path: Path, left: dict[str, Any], status: str, child: str
 ) -> None:
     state, names = State(tmp_path / "state.sqlite"), Names("us-east-1", "1" * 12)
-    tags = Tags(state)
-    unused: dict[str, Any] = dict.fromkeys(("images", "objects", "kept", "requirements"))
+    unused: Any = None
+    parts = JobParts(state, names, Tags(state), tmp_path, images=unused, objects=unused, logs=unused)
     killed(state, child, **left)
-    training = TrainingJobs(state, names, tags, tmp_path, **unused)
-    tuning = TuningJobs(state, names, tags, tmp_path, training)
+    training = TrainingJobs(parts, unused)
+    tuning = TuningJobs(parts, training)
 
     training.recover()
     tuning.recover()

@@ -20,6 +20,7 @@ from deploy.local.sagemaker.errors import AwsError
 from deploy.local.sagemaker.http_server import Handle, HttpServer, Request, Response
 from deploy.local.sagemaker.identity import CallerIdentity
 from deploy.local.sagemaker.invoking import Invoking
+from deploy.local.sagemaker.job_runs import JobParts
 from deploy.local.sagemaker.logs import Logs
 from deploy.local.sagemaker.models import SageMakerModels
 from deploy.local.sagemaker.names import Names
@@ -66,15 +67,14 @@ class Sagemaker:
         configs = Configs(self.state, names, models, tags)
         self.invoking = Invoking(names)
         requirements = Requirements(home)
-        shared: Any = {"images": images, "objects": objects, "kept": logs}
-        self.jobs = TrainingJobs(self.state, names, tags, home, requirements=requirements, **shared)
+        shared = JobParts(self.state, names, tags, home, images, objects, logs)
+        self.jobs = TrainingJobs(shared, requirements)
         self.endpoints = Endpoints(
             *(self.state, names, images, objects, logs, tags, models, configs, self.invoking, requirements, home)
         )
-        served: Any = {"models": models, "requirements": requirements}
-        transforms = TransformJobs(self.state, names, tags, home, self.jobs.turns, **served, **shared)
-        processing = ProcessingJobs(self.state, names, tags, home, self.jobs.turns, **shared)
-        tuning = TuningJobs(self.state, names, tags, home, self.jobs)
+        transforms = TransformJobs(shared, self.jobs.turns, models, requirements)
+        processing = ProcessingJobs(shared, self.jobs.turns)
+        tuning = TuningJobs(shared, self.jobs)
         self.runs = (transforms, processing, tuning)
         parts = (self.jobs, models, configs, self.endpoints, packages, tags, *self.runs)
         self.operations = {

@@ -6,19 +6,21 @@ A subclass names its kind of job, refuses what is absent, and does the work.
 import asyncio
 import shutil
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import structlog
 
 from deploy.local.sagemaker import wire
-from deploy.local.sagemaker.containers import ContainerProcess
+from deploy.local.sagemaker.containers import ContainerProcess, Images
 from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError, in_use, invalid
 from deploy.local.sagemaker.job_folder import FAILURE_LENGTH
 from deploy.local.sagemaker.listing import Listing
+from deploy.local.sagemaker.logs import Logs
 from deploy.local.sagemaker.names import Names
-from deploy.local.sagemaker.objects import ObjectsFailed
+from deploy.local.sagemaker.objects import Objects, ObjectsFailed
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
 from deploy.local.sagemaker.threads import in_thread
@@ -29,6 +31,20 @@ MOST_RESTARTS: Final = 3
 """How often a job that ran when the service was killed is restarted: the job may be what kills the service."""
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class JobParts:
+    """What jobs of every kind use."""
+
+    state: State
+    names: Names
+    tags: Tags
+    home: Path
+    """Holds the folders in which jobs work."""
+    images: Images
+    objects: Objects
+    logs: Logs
 
 
 class RunFailed(Exception):
@@ -81,14 +97,17 @@ class JobRuns(ABC):
     taken: ClassVar[str] = "Job name must be unique within an AWS account and region, and a job with this name already exists"
     """What a request for a name that is given is told."""
 
-    def __init__(self, state: State, names: Names, tags: Tags, home: Path, turns: asyncio.Semaphore) -> None:
-        """Keep the parts; a job works in a folder under ``home``, when it has its turn."""
-        self.names = names
-        self.home = home
-        self.state = state
+    def __init__(self, parts: JobParts, turns: asyncio.Semaphore) -> None:
+        """Keep the parts; a job works in a folder under their ``home``, when it has its turn."""
+        self.names = parts.names
+        self.home = parts.home
+        self.state = parts.state
+        self.tags = parts.tags
+        self.images = parts.images
+        self.objects = parts.objects
+        self.logs = parts.logs
         self.runs: dict[str, JobRun] = {}
-        self.tags = tags
-        self.folder = home / f"{self.kind}s"
+        self.folder = parts.home / f"{self.kind}s"
         """Holds the folders of the jobs that run."""
         self.turns = turns
         """Jobs of several kinds may take their turns by it."""

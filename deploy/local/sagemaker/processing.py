@@ -1,21 +1,15 @@
 """Runs processing jobs: an image's Python with a program of the user's own, inputs from S3, outputs to S3."""
 
-import asyncio
 import json
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from deploy.local.sagemaker import containers, logs
-from deploy.local.sagemaker.containers import Images
 from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError, invalid
 from deploy.local.sagemaker.job_folder import own_files, own_text
 from deploy.local.sagemaker.job_runs import JobRun, JobRuns, RunFailed, carried_out
-from deploy.local.sagemaker.logs import Logs
-from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.objects import Objects
-from deploy.local.sagemaker.state import State
-from deploy.local.sagemaker.tags import Tags
 from deploy.local.sagemaker.threads import in_thread
 
 _NICE: Final = 10
@@ -30,27 +24,9 @@ class ProcessingJobs(JobRuns):
     kind = "processing-job"
     prefix = "Processing"
 
-    def __init__(
-        self,
-        state: State,
-        names: Names,
-        tags: Tags,
-        home: Path,
-        turns: asyncio.Semaphore,
-        *,
-        images: Images,
-        objects: Objects,
-        kept: Logs,
-    ) -> None:
-        """Keep the parts."""
-        super().__init__(state, names, tags, home, turns)
-        self._images = images
-        self._objects = objects
-        self._logs = kept
-
     def refuse(self, request: Document) -> None:
         """Refuse what this machine does not do, and what lies outside the container's own folder."""
-        self._images.find(request["AppSpecification"]["ImageUri"])
+        self.images.find(request["AppSpecification"]["ImageUri"])
         if "ContainerEntrypoint" not in request["AppSpecification"]:
             raise invalid("AppSpecification needs a ContainerEntrypoint: no image of this machine has one for processing")
         if request["ProcessingResources"]["ClusterConfig"].get("InstanceCount", 1) != 1:
@@ -77,14 +53,14 @@ class ProcessingJobs(JobRuns):
     async def work(self, run: JobRun, folder: Path) -> str:
         """Fetch the inputs, run the program, put the outputs into S3."""
         document = run.document
-        await in_thread(_lay_out, self._objects, document, folder)
+        await in_thread(_lay_out, self.objects, document, folder)
         if run.stopping.is_set():
             return "Stopped"
         specification = document["AppSpecification"]
-        image = self._images.find(specification["ImageUri"])
+        image = self.images.find(specification["ImageUri"])
         command = (*specification["ContainerEntrypoint"], *specification.get("ContainerArguments", ()))
         name = document["ProcessingJobName"]
-        say = self._logs.writer(logs.PROCESSING, f"{name}/algo-1-{int(document['ProcessingStartTime'])}")
+        say = self.logs.writer(logs.PROCESSING, f"{name}/algo-1-{int(document['ProcessingStartTime'])}")
         environment = {
             "AWS_REGION": self.names.region,
             "PROCESSING_JOB_ARN": document["ProcessingJobArn"],
@@ -111,7 +87,7 @@ class ProcessingJobs(JobRuns):
             if made.get("AppManaged"):
                 continue
             place = _within(folder, made["S3Output"]["LocalPath"])
-            self._objects.upload_files(own_files(folder, place), place, made["S3Output"]["S3Uri"])
+            self.objects.upload_files(own_files(folder, place), place, made["S3Output"]["S3Uri"])
 
 
 def _within(folder: Path, place: str) -> Path:

@@ -9,17 +9,12 @@ from typing import Any, Final
 import structlog
 
 from deploy.local.sagemaker import containers, logs, metrics, wire
-from deploy.local.sagemaker.containers import Image, ImageNotInstalled, Images, TakeLine
+from deploy.local.sagemaker.containers import Image, ImageNotInstalled, TakeLine
 from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError, invalid
 from deploy.local.sagemaker.job_folder import FAILURE_LENGTH, failure_reason, lay_out, required, upload, variables
-from deploy.local.sagemaker.job_runs import JobRun, JobRuns, RunFailed, carried_out
-from deploy.local.sagemaker.logs import Logs
-from deploy.local.sagemaker.names import Names
-from deploy.local.sagemaker.objects import Objects
+from deploy.local.sagemaker.job_runs import JobParts, JobRun, JobRuns, RunFailed, carried_out
 from deploy.local.sagemaker.requirements import Requirements, RequirementsFailed
-from deploy.local.sagemaker.state import State
-from deploy.local.sagemaker.tags import Tags
 from deploy.local.sagemaker.threads import in_thread
 
 KIND: Final = "training-job"
@@ -51,24 +46,10 @@ class TrainingJobs(JobRuns):
         "Training job names must be unique within an AWS account and region, and a training job with this name already exists"
     )
 
-    def __init__(
-        self,
-        state: State,
-        names: Names,
-        tags: Tags,
-        home: Path,
-        *,
-        images: Images,
-        objects: Objects,
-        kept: Logs,
-        requirements: Requirements,
-    ) -> None:
+    def __init__(self, parts: JobParts, requirements: Requirements) -> None:
         """Keep the parts; jobs work in folders under ``home/jobs``."""
-        super().__init__(state, names, tags, home, asyncio.Semaphore(_AT_ONCE))
-        self.folder = home / "jobs"
-        self._images = images
-        self._objects = objects
-        self._logs = kept
+        super().__init__(parts, asyncio.Semaphore(_AT_ONCE))
+        self.folder = parts.home / "jobs"
         self._requirements = requirements
 
     def operations(self) -> dict[str, Any]:
@@ -119,7 +100,7 @@ class TrainingJobs(JobRuns):
         algorithm = request.get("AlgorithmSpecification", {})
         if "TrainingImage" not in algorithm:
             raise invalid("AlgorithmSpecification needs a TrainingImage: marketplace algorithms are not on this machine")
-        self._images.find(algorithm["TrainingImage"])
+        self.images.find(algorithm["TrainingImage"])
         for definition in algorithm.get("MetricDefinitions", []):
             try:
                 re.compile(definition["Regex"])
@@ -188,10 +169,10 @@ class TrainingJobs(JobRuns):
             ObjectsFailed: If S3 did not return the inputs or accept the model.
         """
         document = run.document
-        image = self._images.find(document["AlgorithmSpecification"]["TrainingImage"])
+        image = self.images.find(document["AlgorithmSpecification"]["TrainingImage"])
         if not run.stopping.is_set():
             self._advance(document, "Downloading")
-            await in_thread(lay_out, self._objects, document, folder)
+            await in_thread(lay_out, self.objects, document, folder)
         outcome = "Stopped"
         if not run.stopping.is_set():
             document["TrainingStartTime"] = wire.now()
@@ -199,12 +180,12 @@ class TrainingJobs(JobRuns):
             outcome = await self._train(document, run, folder, image)
         if any(folder.glob("model/*")):
             self._advance(document, "Uploading")
-            document["ModelArtifacts"] = {"S3ModelArtifacts": await in_thread(upload, self._objects, document, folder)}
+            document["ModelArtifacts"] = {"S3ModelArtifacts": await in_thread(upload, self.objects, document, folder)}
         return outcome
 
     async def _train(self, document: Document, run: JobRun, folder: Path, image: Image) -> str:
         name = document["TrainingJobName"]
-        write = self._logs.writer(logs.TRAINING, f"{name}/algo-1-{int(wire.now())}")
+        write = self.logs.writer(logs.TRAINING, f"{name}/algo-1-{int(wire.now())}")
         definitions = document["AlgorithmSpecification"].get("MetricDefinitions", [])
         async with metrics.found(definitions, run.metrics, write, _NICE) as read:
 
@@ -237,7 +218,7 @@ class TrainingJobs(JobRuns):
         """Return the image with its training environment, and what the job's code requires; as it is, if the job is stopped."""
 
         async def make() -> Image:
-            trained = await self._images.for_training(image, say)
+            trained = await self.images.for_training(image, say)
             name = required(folder)
             return await self._requirements.made(trained, folder / "input/data/code", say, name) if name else trained
 

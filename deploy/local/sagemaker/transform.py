@@ -11,19 +11,14 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from deploy.local.sagemaker import logs
-from deploy.local.sagemaker.containers import Images, TakeLine
+from deploy.local.sagemaker.containers import TakeLine
 from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError, invalid
-from deploy.local.sagemaker.job_runs import JobRun, JobRuns, RunFailed
-from deploy.local.sagemaker.logs import Logs
+from deploy.local.sagemaker.job_runs import JobParts, JobRun, JobRuns, RunFailed
 from deploy.local.sagemaker.models import SageMakerModels
-from deploy.local.sagemaker.names import Names
-from deploy.local.sagemaker.objects import Objects
 from deploy.local.sagemaker.payloads import PayloadTooLarge, payloads
 from deploy.local.sagemaker.requirements import PROGRAM, Requirements, RequirementsFailed
 from deploy.local.sagemaker.servers import PATIENCE_S, Server, ServerFailed
-from deploy.local.sagemaker.state import State
-from deploy.local.sagemaker.tags import Tags
 from deploy.local.sagemaker.threads import in_thread
 from deploy.local.sagemaker.upstream import UpstreamLost
 from producers.blobs import DIGEST_VARIABLE
@@ -45,32 +40,16 @@ class TransformJobs(JobRuns):
     kind = "transform-job"
     prefix = "Transform"
 
-    def __init__(
-        self,
-        state: State,
-        names: Names,
-        tags: Tags,
-        home: Path,
-        turns: asyncio.Semaphore,
-        *,
-        images: Images,
-        objects: Objects,
-        kept: Logs,
-        models: SageMakerModels,
-        requirements: Requirements,
-    ) -> None:
+    def __init__(self, parts: JobParts, turns: asyncio.Semaphore, models: SageMakerModels, requirements: Requirements) -> None:
         """Keep the parts."""
-        super().__init__(state, names, tags, home, turns)
-        self._images = images
-        self._objects = objects
-        self._logs = kept
+        super().__init__(parts, turns)
         self._models = models
         self._requirements = requirements
 
     def refuse(self, request: Document) -> None:
         """Refuse a model that does not exist, and what this machine does not do."""
         container = self._models.container(self._models.get(request["ModelName"]))
-        self._images.find(container["Image"])
+        self.images.find(container["Image"])
         if request["TransformResources"]["InstanceCount"] != 1:
             raise AwsError("ResourceLimitExceeded", "This machine is one instance: set InstanceCount to 1")
         given = request["TransformInput"]
@@ -111,15 +90,15 @@ class TransformJobs(JobRuns):
         place = folder / "instance"
         if container["ModelDataUrl"]:
             digest = container["Environment"].get(DIGEST_VARIABLE)
-            await in_thread(self._objects.download_model, container["ModelDataUrl"], place / "model", digest)
+            await in_thread(self.objects.download_model, container["ModelDataUrl"], place / "model", digest)
         else:
             (place / "model").mkdir(parents=True)
-        found = await in_thread(self._objects.keys, document["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"])
+        found = await in_thread(self.objects.keys, document["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"])
         stream = f"{name}/i-{document['TransformStartTime']:.0f}"
-        say = self._logs.writer(logs.TRANSFORM, stream)
-        tell = self._logs.writer(logs.TRANSFORM, f"{stream}/data-log")
+        say = self.logs.writer(logs.TRANSFORM, stream)
+        tell = self.logs.writer(logs.TRANSFORM, f"{stream}/data-log")
         environment = {"AWS_REGION": self.names.region, **container["Environment"], **_variables(document)}
-        image = self._images.find(container["Image"])
+        image = self.images.find(container["Image"])
         if PROGRAM in environment:
             try:
                 image = await self._requirements.made(image, place / "model" / "code", say)
@@ -137,14 +116,14 @@ class TransformJobs(JobRuns):
     ) -> None:
         """Transform an object; nothing of it is written unless all of it was answered."""
         given, made = folder / "given", folder / "made"
-        await in_thread(self._objects.fetch, uri, given)
+        await in_thread(self.objects.fetch, uri, given)
         try:
             await _answered(document, server, given, made)
         except (PayloadTooLarge, UpstreamLost, TimeoutError, RunFailed) as failed:
             tell(f"[sagemaker logs]: {uri.removeprefix('s3://')}: ClientError: {failed}")
             raise RunFailed(f"{_WORDS}: {uri.removeprefix('s3://')}: {failed}") from failed
         output = document["TransformOutput"]["S3OutputPath"].rstrip("/")
-        await in_thread(self._objects.put, made, f"{output}/{path.as_posix()}.out")
+        await in_thread(self.objects.put, made, f"{output}/{path.as_posix()}.out")
 
 
 @asynccontextmanager

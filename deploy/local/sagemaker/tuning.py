@@ -10,10 +10,7 @@ from deploy.local.sagemaker import wire
 from deploy.local.sagemaker.candidates import candidates, combinations, wrong
 from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError, invalid
-from deploy.local.sagemaker.job_runs import JobRun, JobRuns, RunFailed
-from deploy.local.sagemaker.names import Names
-from deploy.local.sagemaker.state import State
-from deploy.local.sagemaker.tags import Tags
+from deploy.local.sagemaker.job_runs import JobParts, JobRun, JobRuns, RunFailed
 from deploy.local.sagemaker.training import KIND, TrainingJobs
 
 _STRATEGIES: Final = ("Random", "Bayesian", "Grid")
@@ -35,9 +32,9 @@ class TuningJobs(JobRuns):
     kind = "hyper-parameter-tuning-job"
     prefix = "HyperParameterTuning"
 
-    def __init__(self, state: State, names: Names, tags: Tags, home: Path, training: TrainingJobs) -> None:
+    def __init__(self, parts: JobParts, training: TrainingJobs) -> None:
         """Keep the parts. A tuning job does nothing itself, so it needs no turn."""
-        super().__init__(state, names, tags, home, asyncio.Semaphore(1000))
+        super().__init__(parts, asyncio.Semaphore(1000))
         self._training = training
 
     def operations(self) -> dict[str, Any]:
