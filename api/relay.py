@@ -19,6 +19,7 @@ import structlog
 
 from api.metrics import Metrics
 from contracts.events import (
+    SIGNED,
     TOPICS,
     CommandSettled,
     CorrectionReceipt,
@@ -38,6 +39,7 @@ from producers.connection import BusError
 from producers.pace import Pace
 from producers.rejections import Rejections
 from producers.signing import Proofs
+from producers.whole_log import all_records
 
 LIVE: Final = (GuessMade.topic, PreviewGuessed.topic, CorrectionReceipt.topic, SeatOffered.topic)
 STATE: Final = (ModelEvent.topic, CommandSettled.topic, DriftDetected.topic)
@@ -88,7 +90,7 @@ class Relay:
         Args:
             bus: What is read.
             metrics: Count records, and say how late they are.
-            proofs: Prove commands and their outcomes: nobody is told of others, which the trainer rejects. None: all count.
+            proofs: Prove what is signed: nobody is told of anything else there, which the trainer rejects. None: all count.
         """
         self._proofs = proofs
         self._bus = bus
@@ -148,8 +150,12 @@ class Relay:
 
     def _read(self, loop: asyncio.AbstractEventLoop, topics: Sequence[str], since: Since) -> None:
         self._since[topics] = since
+        begun = False
         while not self._stopping.is_set():
             try:
+                if topics == STATE and self._proofs is not None and not begun:
+                    self._proofs.begin(all_records(self._bus, [CommandSettled.topic]))
+                    begun = True
                 self._follow(loop, topics)
                 return
             except Exception as wrong:
@@ -208,7 +214,7 @@ class Relay:
 
     def _is_proven(self, record: Record) -> bool:
         """Say whether a record is by whom it says, as far as records are signed; to be asked in the order of the log."""
-        if self._proofs is None or record.topic != SignedEvent.topic:
+        if self._proofs is None or record.topic not in SIGNED:
             return True
         event = read(record, STAGE)
         return not isinstance(event, SignedEvent) or self._proofs.against(record, event) is None

@@ -99,6 +99,27 @@ class Event(BaseModel):
         return None
 
 
+class SignedEvent(Event):
+    """The base of what is signed by the process that wrote it, over the bytes as they are on the log.
+
+    The signature is the last member of the JSON; it is over all before it. See `producers.signing`.
+    """
+
+    signer: Process | None = None
+    """The process whose key signed it; None: it is of the time before signatures."""
+    signature: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")] | None = None
+    """Ed25519, in hex."""
+
+    def to_sign(self) -> bytes:
+        """Return what is signed: the event as JSON without its signature."""
+        return self.model_dump_json(exclude={"signature"}).encode()
+
+    def record_value(self) -> bytes:
+        """Return the record's value on the bus: JSON, its signature last."""
+        whole = self.to_sign()
+        return whole if self.signature is None else whole[:-1] + f',"signature":"{self.signature}"}}'.encode()
+
+
 # --- way 1, ANSWER ---------------------------------------------------------------------------------------------------
 
 
@@ -724,7 +745,7 @@ DriftAction = Literal["notify", "retrain", "freeze"]
 """What is done about it."""
 
 
-class DriftDetected(Event):
+class DriftDetected(SignedEvent):
     """A model errs more often than it did, or what is drawn has changed.
 
     Written by the drift fold; read by the trainer, which acts on it by policy, and by api. Twice is harmless: the
@@ -765,7 +786,7 @@ class DriftDetected(Event):
     before this was told."""
 
 
-class DriftHandled(Event):
+class DriftHandled(SignedEvent):
     """What was done about a drift, or why nothing was.
 
     Written by the trainer; read by it and by api. Twice is harmless: a detection is handled once, and the first counts.
@@ -1706,28 +1727,11 @@ class SeatClaimed(Event):
 # --- OPERATE ---------------------------------------------------------------------------------------------------------
 
 
-class SignedEvent(Event):
-    """The base of what is on commands.v1: signed by the process that wrote it, over the bytes as they are on the log.
-
-    The signature is the last member of the JSON; it is over all before it. See `producers.signing`.
-    """
+class CommandsEvent(SignedEvent):
+    """The base of what is on commands.v1."""
 
     topic: ClassVar[str] = "commands.v1"
     key: ClassVar[str] = "target"
-
-    signer: Process | None = None
-    """The process whose key signed it; None: it is of the time before signatures."""
-    signature: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")] | None = None
-    """Ed25519, in hex."""
-
-    def to_sign(self) -> bytes:
-        """Return what is signed: the event as JSON without its signature."""
-        return self.model_dump_json(exclude={"signature"}).encode()
-
-    def record_value(self) -> bytes:
-        """Return the record's value on the bus: JSON, its signature last."""
-        whole = self.to_sign()
-        return whole if self.signature is None else whole[:-1] + f',"signature":"{self.signature}"}}'.encode()
 
 
 TRIGGERED: Final = "trainer"
@@ -1736,7 +1740,7 @@ POLICIES: Final = frozenset({TRIGGERED, DRIFT_POLICY})
 """By whom commands are that the trainer gives itself."""
 
 
-class Command(SignedEvent):
+class Command(CommandsEvent):
     """The base of the operators' commands."""
 
     command_id: UUID
@@ -1897,7 +1901,7 @@ class ForgetPlayer(Command):
     player_id: PlayerId
 
 
-class ForgettingAdvanced(SignedEvent):
+class ForgettingAdvanced(CommandsEvent):
     """The progress of forgetting a player; it does not say whom.
 
     Written by trainers.forgetting; read by api and `gamenight forget`. Twice is harmless: the newest counts.
@@ -1912,7 +1916,7 @@ class ForgettingAdvanced(SignedEvent):
     message: Text = ""
 
 
-class CommandSettled(SignedEvent):
+class CommandSettled(CommandsEvent):
     """A command was carried out, was refused or failed.
 
     Written by the trainer; of a RetrainModel, TrainingAdvanced say more. Read by api. Twice is harmless: a command has one
@@ -1926,7 +1930,7 @@ class CommandSettled(SignedEvent):
     message: str
 
 
-class CommandRefused(SignedEvent):
+class CommandRefused(CommandsEvent):
     """An operator wanted something and was refused at the door, so that no command was given; kept for the audit.
 
     Written by api.ops; read by the audit of api.ops. Twice is harmless: the command_id is the same.
@@ -1948,7 +1952,7 @@ class CommandRefused(SignedEvent):
     """Why it was refused."""
 
 
-class CommandCut(SignedEvent):
+class CommandCut(CommandsEvent):
     """A command was cut out of the log since it named a player who is forgotten; what of it names nobody stays for the audit.
 
     Written by trainers.forgetting; read by the audit of api.ops. It is of the time of the command. Twice is harmless:
@@ -1966,6 +1970,21 @@ class CommandCut(SignedEvent):
     token: Name | None = None
     outcome: Literal["refused"] | None = None
     """Whether it was refused at the door; of a command, CommandSettled has the outcome."""
+
+
+class SignaturesBegan(CommandsEvent):
+    """From when on everything on a topic is signed; what came to the log before counts as it is.
+
+    Written by the trainer, as it is noted in the bucket; read by api and by whoever else proves what is on the log, before the
+    topic itself. Twice is harmless: the earliest time counts.
+    """
+
+    type: Literal["SignaturesBegan"] = "SignaturesBegan"
+    target: Literal["signatures"] = "signatures"
+    source: Name
+    """The topic."""
+    since: Time
+    """By the broker's clock."""
 
 
 class MessageRejected(Event):
@@ -2201,6 +2220,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     CommandSettled,
     CommandRefused,
     CommandCut,
+    SignaturesBegan,
     MessageRejected,
     MessageRepaired,
     MessageReplayed,
@@ -2273,11 +2293,16 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     CommandSettled: ("trainer",),
     CommandRefused: ("api",),
     CommandCut: ("trainer",),
+    SignaturesBegan: ("trainer",),
     MessageRejected: PROCESSES,
     MessageRepaired: ("api",),
     MessageReplayed: ("api",),
 }
 """The processes that write each event, as its docstring says."""
+
+
+SIGNED: Final = frozenset(event.topic for event in EVENTS if issubclass(event, SignedEvent))
+"""The topics of which everything is signed."""
 
 
 def writers(topic: str) -> frozenset[Process]:

@@ -1,4 +1,4 @@
-"""Signs what a process writes to commands.v1, and proves it as it is on the log (way 3, OPERATE).
+"""Signs what a process writes to the topics that are signed, and proves it as it is on the log (way 3, OPERATE).
 
 The signature (Ed25519) is the last member of the JSON, over the bytes of all before it, so nobody has to write JSON a second
 time in the same way. The id of a command is among these bytes, and whoever reads commands takes each id once: a copy does
@@ -6,7 +6,7 @@ nothing.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from typing import Final, TypeVar
@@ -17,28 +17,32 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from contracts.events import (
     POLICIES,
     PROCESSES,
+    SIGNED,
     Command,
+    CommandsEvent,
     Event,
     Process,
     RollBackModel,
+    SignaturesBegan,
     SignedEvent,
     TryVersion,
+    decode,
     writers,
     writers_of,
 )
 from contracts.ports import Bus, Record, Since, Tail
+from contracts.records import read
 from contracts.settings import Settings
 
 COPY_MS: Final = 3_600_000
 """How long after a command was made it may come to the log; later it is a copy of one that the log may have forgotten."""
-_CONTEXT: Final = b"gamenight commands.v1\n"
 _SIGNATURE: Final = re.compile(rb'(.*),"signature":"([0-9a-f]{128})"\}', re.DOTALL)
 
 Signed = TypeVar("Signed", bound=SignedEvent)
 
 
 class NotProven(ValueError):
-    """A record of commands.v1 is not by whom it says; nothing is done about it."""
+    """A record is not by whom it says; nothing is done about it."""
 
 
 class NotOurs(ValueError):
@@ -68,6 +72,7 @@ def public_keys(settings: Settings) -> str | None:
     seeds: Mapping[Process, str | None] = {
         "api": settings.api_signing_key,
         "router": settings.router_signing_key,
+        "learning": settings.learning_signing_key,
         "trainer": settings.trainer_signing_key,
     }
     return ",".join(f"{process}:{public_key(seed)}" for process, seed in seeds.items() if seed) or None
@@ -106,7 +111,24 @@ class Signer:
         named = event.model_copy(update={"signer": self._process, "signature": None})
         if (why := _beyond(named)) is not None:
             raise NotOurs(why)
-        return named.model_copy(update={"signature": self._key.sign(_CONTEXT + named.to_sign()).hex()})
+        return named.model_copy(update={"signature": self._key.sign(_context(named) + named.to_sign()).hex()})
+
+    def sealed(self, topic: str, value: bytes) -> bytes:
+        """Return the value of a record with its signature, if its topic is one of those that are signed.
+
+        Raises:
+            NotOurs: As `signed` does.
+            UnknownEvent: If it is no event of the topic.
+        """
+        if self._key is None or topic not in SIGNED:
+            return value
+        event = decode(topic, value)
+        return self.signed(event).record_value() if isinstance(event, SignedEvent) else value
+
+
+def _context(event: SignedEvent) -> bytes:
+    """Return what stands before the bytes that are signed: a signature is of one topic and no other."""
+    return f"gamenight {event.topic}\n".encode()
 
 
 class SigningBus:
@@ -135,14 +157,15 @@ class SigningBus:
 
 
 class Proofs:
-    """Says of each record of commands.v1 whether it is by whom it says."""
+    """Says of each record of a topic that is signed whether it is by whom it says."""
 
-    def __init__(self, keys: str | None, since: datetime | None = None) -> None:
+    def __init__(self, keys: str | None, since: datetime | Mapping[str, datetime] | None = None) -> None:
         """Keep the public keys.
 
         Args:
             keys: ``process:key``, the key in hex, with commas between; a process may have several, of which one is in use.
-            since: From when on every record must be signed; None: from the first one on that has a signature.
+            since: From when on every record must be signed, of all topics or of each; where nothing is said, from when the
+                trainer says, or from the first one on that has a signature.
 
         Raises:
             BadKey: If one is no key.
@@ -157,32 +180,52 @@ class Proofs:
             if process not in PROCESSES or found is None:
                 raise BadKey("GAMENIGHT_COMMAND_KEYS: write process:key, comma between; a key is 32 bytes in hex")
             self._keys.setdefault(process, []).append(found)
-        self._since_ms = float("inf") if since is None else since.timestamp() * 1000
+        of_each = dict.fromkeys(SIGNED, since) if isinstance(since, datetime) else since or {}
+        self._since_ms = {topic: at.timestamp() * 1000 for topic, at in of_each.items()}
 
     @property
     def missing(self) -> list[str]:
-        """The processes that write to commands.v1 and have no key here."""
-        return [process for process in PROCESSES if process in writers(SignedEvent.topic) and process not in self._keys]
+        """The processes that write what is signed and have no key here."""
+        signing = frozenset().union(*map(writers, SIGNED))
+        return [process for process in PROCESSES if process in signing and process not in self._keys]
+
+    def begin(self, records: Iterable[Record]) -> None:
+        """Learn from commands.v1 from when on each topic is signed, before any of them is read.
+
+        Args:
+            records: All of commands.v1; only what the trainer says of signatures is looked at.
+        """
+        for record in records:
+            if b'"SignaturesBegan"' in (record.value or b""):
+                event = read(record, "signatures")
+                if isinstance(event, SignaturesBegan):
+                    self.against(record, event)
 
     def against(self, record: Record, event: SignedEvent) -> str | None:
         """Return why a record is not proven; None: it is, or it is of the time before signatures."""
+        since_ms = self._since_ms.get(event.topic, float("inf"))
         if event.signature is None:
-            if record.timestamp_ms < self._since_ms:
+            if record.timestamp_ms < since_ms and not isinstance(event, SignaturesBegan):
                 return None
-            return "it is not signed: commands come through the operators' door, by gamenight or POST /api/ops/"
-        self._since_ms = min(self._since_ms, record.timestamp_ms)
+            if isinstance(event, CommandsEvent):
+                return "it is not signed: commands come through the operators' door, by gamenight or POST /api/ops/"
+            return f"it is not signed: {event.topic} is written by the game itself, with its keys"
+        self._since_ms[event.topic] = min(since_ms, record.timestamp_ms)
         found = _SIGNATURE.fullmatch(record.value or b"")
         if found is None:
             return "its signature is not the last of it"
         if event.signer is None or event.signer not in self._keys:
             there = ", ".join(sorted(self._keys)) or "nobody"
             return f"no key of {event.signer or 'its signer'} is known here, but of {there}: see GAMENIGHT_COMMAND_KEYS"
-        if not _verified(self._keys[event.signer], bytes.fromhex(found[2].decode()), _CONTEXT + found[1] + b"}"):
+        if not _verified(self._keys[event.signer], bytes.fromhex(found[2].decode()), _context(event) + found[1] + b"}"):
             return f"its signature is not of these bytes by the key of {event.signer}"
         if (why := _beyond(event)) is not None:
             return why
         if isinstance(event, Command) and record.timestamp_ms - event.at.timestamp() * 1000 - COPY_MS > 0:
             return f"it is of {event.at:%Y-%m-%d %H:%M} UTC, and came over an hour later: a copy"
+        if isinstance(event, SignaturesBegan):
+            began_ms = event.since.timestamp() * 1000
+            self._since_ms[event.source] = min(began_ms, self._since_ms.get(event.source, began_ms))
         return None
 
 

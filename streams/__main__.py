@@ -9,7 +9,7 @@ from functools import partial
 
 import structlog
 
-from contracts.settings import KAFKA_SECRETS, ROUTER_SECRETS, Settings
+from contracts.settings import KAFKA_SECRETS, LEARNING_SECRETS, ROUTER_SECRETS, Settings
 from producers import logs
 from producers.alive import beat
 from producers.connection import BusError
@@ -22,7 +22,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m streams", description="Answers drawings, or learns from corrections.")
     arguments.add_argument("role", choices=sorted(ROLES))
     role = arguments.parse_args().role
-    settings = Settings.load(secrets=(*KAFKA_SECRETS, *(ROUTER_SECRETS if role == "router" else ())))
+    settings = Settings.load(secrets=(*KAFKA_SECRETS, *(ROUTER_SECRETS if role == "router" else LEARNING_SECRETS)))
     logs.configure(settings, role)
     try:
         check_acknowledged(settings)

@@ -23,6 +23,7 @@ from contracts.events import ONLINE_MODELS, CorrectionGiven
 from contracts.settings import Settings
 from producers.bus import open_bus
 from producers.pace import Pace
+from producers.signing import Signer
 from streams.drift import Drift
 from streams.embedding import EmbeddingNetwork
 from streams.endpoints import Runtime, SageMakerEndpoint
@@ -69,7 +70,7 @@ def router(settings: Settings) -> Worker:
 
 def learning(settings: Settings) -> Worker:
     """Way 2: joins, scores, learns, and looks for drift."""
-    worker = Worker(settings, "learning", LEARNING())
+    worker = Worker(settings, "learning", LEARNING(), signer=Signer("learning", settings.learning_signing_key))
     worker.fold(Joiner(settings.log_bytes))
     worker.fold(Scorer())
     base = load_base()

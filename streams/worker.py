@@ -28,6 +28,7 @@ from producers.bus import open_bus
 from producers.connection import kafka_of, knock
 from producers.pace import Pace
 from producers.process_metrics import TELL_S, ProcessMetrics
+from producers.signing import Signer
 from streams.delivery import QUEUED, STEP, Delivery, Fork, Taker, UnsentRecord, take_gathered
 from streams.fold import Fold
 from streams.fold_runner import FoldRunner
@@ -51,7 +52,9 @@ Alongside = Callable[[], Coroutine[Any, Any, None]]
 class Worker:
     """A role, its folds and takers, and a producer."""
 
-    def __init__(self, settings: Settings, role: str, pace: Pace | None = None, linger_ms: int = 0) -> None:
+    def __init__(
+        self, settings: Settings, role: str, pace: Pace | None = None, linger_ms: int = 0, signer: Signer | None = None
+    ) -> None:
         """Build; nothing connects before `run`.
 
         Args:
@@ -59,12 +62,14 @@ class Worker:
             role: Name of the consumer group.
             pace: Says how long the broker may hold back what has come, to hand over more at once; None: not at all.
             linger_ms: How long what is sent may wait for more.
+            signer: Signs what is sent, where its topic is signed; None: what is sent is signed already, or need not be.
 
         Raises:
             NotAdmitted: If the settings of TLS and SASL do not fit together.
         """
         self._settings = settings
         self._role = role
+        self._signer = signer
         self._kafka = kafka_of(settings)
         self._transport = Transport(settings, self._kafka, role, self._positions, pace, linger_ms)
         self._transport.on_revoked(self._release)
@@ -146,6 +151,8 @@ class Worker:
 
     async def _send(self, topic: str, key: bytes, value: bytes, place: int | None) -> Awaitable[object]:
         self._stages.sent.of[topic] += 1
+        if self._signer is not None:
+            value = self._signer.sealed(topic, value)
         return await self._transport.send(topic, key, value, place)
 
     async def _tell(self) -> None:

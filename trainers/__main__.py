@@ -22,7 +22,7 @@ from typing import TypeVar
 
 import structlog
 
-from contracts.events import ExperimentLearned, ModelEvent, SignedEvent, SnapshotTaken
+from contracts.events import ExperimentLearned, ModelEvent, SnapshotTaken
 from contracts.ports import Bus, Partition, Record, Tail
 from contracts.records import read
 from contracts.settings import KAFKA_SECRETS, TRAINER_SECRETS, Settings
@@ -30,9 +30,8 @@ from producers import logs
 from producers.blobs import S3Blobs, ensure_bucket
 from producers.bus import BusError, open_bus
 from producers.rejections import Rejections
-from producers.signing import Proofs, Signer, SigningBus, public_keys
+from producers.signing import Signer, SigningBus, public_keys
 from producers.topics import TopicsDiffer, check_acknowledged
-from producers.whole_log import all_records
 from trainers.approval import Approvals
 from trainers.base_models import BaseModels
 from trainers.drift_actions import DriftActions
@@ -44,7 +43,7 @@ from trainers.model_log import ModelLog, QuickCommand
 from trainers.promote import Promoter
 from trainers.registry import Registry
 from trainers.serving import Serving
-from trainers.signed_since import signed_since
+from trainers.signed_since import proving
 from trainers.steering import Steering
 from trainers.tables import ensure_tables
 from trainers.trainer_metrics import tell_metrics
@@ -133,11 +132,9 @@ class Trainer:
             raise Stopped from None
         blobs, serving = S3Blobs(settings), Serving(settings, self.pause)
         ensure_bucket(settings)
-        keys = public_keys(settings)
-        since = signed_since(blobs, all_records(bus, [SignedEvent.topic]), kept=keys is not None)
+        proofs = proving(bus, blobs, public_keys(settings), tells=settings.trainer_signing_key is not None)
         registry = Registry(settings, blobs)
         model_log, commands = self._model_log, bus.follow(["commands.v1", "drift.v1"], "start")
-        proofs = Proofs(keys, since)
         reader = LogReader(model_log, Rejections(bus), proofs)
         self._catch_up(reader, commands)
         models = bus.follow(["models.v1"], "start")

@@ -21,7 +21,7 @@ class LogReader:
     """The only way from a record to the fold that the trainer acts on. Twice is harmless: the fold knows ids."""
 
     def __init__(self, model_log: ModelLog, rejections: Rejections, proofs: Proofs) -> None:
-        """Keep the fold, what publishes rejections, and what proves records of commands.v1."""
+        """Keep the fold, what publishes rejections, and what proves records."""
         self._model_log = model_log
         self._rejections = rejections
         self._proofs = proofs
@@ -35,7 +35,7 @@ class LogReader:
             elif event is not None:
                 try:
                     if isinstance(event, SignedEvent) and (why := self._proofs.against(record, event)) is not None:
-                        log.warning("command rejected", command=event.type, offset=record.offset, why=why)
+                        log.warning("not proven, rejected", topic=record.topic, type=event.type, offset=record.offset, why=why)
                         raise NotProven(why)
                     self._model_log.apply(event)
                 except Exception as wrong:  # noqa: BLE001 one bad event stops nothing

@@ -7,7 +7,16 @@ for a player, so that no entry of the audit can be erased by them.
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from contracts.events import Command, CommandCut, CommandRefused, CommandSettled, SignedEvent, UnknownEvent, decode
+from contracts.events import (
+    Command,
+    CommandCut,
+    CommandRefused,
+    CommandSettled,
+    CommandsEvent,
+    SignedEvent,
+    UnknownEvent,
+    decode,
+)
 from contracts.ports import Record
 
 
@@ -39,7 +48,7 @@ def remnants(records: Iterable[Record], against: Callable[[Record, SignedEvent],
         against: Says why a record is not proven; nothing stays of such, or a stranger would be in the audit.
     """
     for record in records:
-        if record.topic != SignedEvent.topic:
+        if record.topic != CommandsEvent.topic:
             continue
         try:
             event = decode(record.topic, record.value)

@@ -1,8 +1,8 @@
-"""Settles from when on commands must be signed: noted once in the bucket, where nobody who writes to Kafka can change it.
+"""Settles from when on a topic must be signed: noted once in the bucket, where nobody who writes to Kafka can change it.
 
-Commands of a home from before signatures, done or due, count as they are. Without the note, which is so once, it is made: the
-time of the first record with a signature, or else the present. A note that is no time, has no zone or is of the future counts
-as lost, and is made anew.
+What a home has from before signatures, as commands that are done or due, counts as it is. Without the note, which is so once,
+it is made: the time of the first record with a signature, or else the present. A note that is no time, has no zone or is of the
+future counts as lost, and is made anew.
 """
 
 from collections.abc import Iterable
@@ -11,26 +11,60 @@ from typing import Final
 
 import structlog
 
-from contracts.events import now
-from contracts.ports import BlobExists, Blobs, NoSuchBlob, Record
+from contracts.events import SIGNED, CommandsEvent, SignaturesBegan, now
+from contracts.ports import BlobExists, Blobs, Bus, NoSuchBlob, Record
 from contracts.records import read
+from producers.signing import Proofs
+from producers.whole_log import all_records
 
 KEY: Final = "operators/signed-since"
+"""The note about commands.v1; that about another topic has its name besides."""
 CLOCKS: Final = timedelta(minutes=1)
 """By how much the clocks of two machines may differ; a note of later than that would let unsigned commands count."""
 
 log = structlog.get_logger()
 
 
-def signed_since(blobs: Blobs, records: Iterable[Record], *, kept: bool = True) -> datetime:
-    """Return the time from which on each record of commands.v1 must be signed, by the broker's clock.
+def proving(bus: Bus, blobs: Blobs, keys: str | None, tells: bool) -> Proofs:
+    """Return what proves every topic that is signed, and say on the log from when on each is.
+
+    Others who prove have no bucket: they know it from there, by the signature of the trainer.
+
+    Args:
+        bus: Signs what is said.
+        blobs: The bucket.
+        keys: The public keys; None: nothing is proven, and nothing noted or said.
+        tells: Whether it is said: not without a key to sign it.
+    """
+    since = {
+        topic: signed_since(blobs, all_records(bus, [topic]), topic=topic, kept=keys is not None) for topic in sorted(SIGNED)
+    }
+    proofs = Proofs(keys, since)
+    if keys is not None and tells:
+        for topic in since.keys() - _told(bus, proofs):
+            bus.publish(SignaturesBegan(source=topic, since=since[topic]))
+    return proofs
+
+
+def _told(bus: Bus, proofs: Proofs) -> set[str]:
+    """Return the topics of which it is on the log, as the trainer signs it, from when on they are signed."""
+    events = ((record, read(record, "trainers")) for record in all_records(bus, [CommandsEvent.topic]))
+    return {
+        event.source for record, event in events if isinstance(event, SignaturesBegan) and proofs.against(record, event) is None
+    }
+
+
+def signed_since(blobs: Blobs, records: Iterable[Record], *, topic: str = CommandsEvent.topic, kept: bool = True) -> datetime:
+    """Return the time from which on each record of a topic must be signed, by the broker's clock.
 
     Args:
         blobs: The bucket.
-        records: Those of commands.v1, which are read only if the bucket has no note that can be one.
+        records: Those of the topic, which are read only if the bucket has no note that can be one.
+        topic: The topic.
         kept: Whether the note is made; a trainer without keys makes none, since it proves nothing yet.
     """
-    noted, broken = _noted(blobs)
+    key = KEY if topic == CommandsEvent.topic else f"{KEY}-{topic}"
+    noted, broken = _noted(blobs, key)
     if noted is not None:
         return noted
     signed = (record for record in records if getattr(read(record, "trainers"), "signature", None) is not None)
@@ -38,16 +72,16 @@ def signed_since(blobs: Blobs, records: Iterable[Record], *, kept: bool = True) 
     since = now() if first is None else datetime.fromtimestamp(first.timestamp_ms / 1000, UTC)
     if kept:
         try:
-            blobs.put(KEY, since.isoformat().encode(), only_if_absent=not broken)
+            blobs.put(key, since.isoformat().encode(), only_if_absent=not broken)
         except BlobExists:  # another trainer of this home was faster: its note counts
-            return _noted(blobs)[0] or since
+            return _noted(blobs, key)[0] or since
     return since
 
 
-def _noted(blobs: Blobs) -> tuple[datetime | None, bool]:
+def _noted(blobs: Blobs, key: str) -> tuple[datetime | None, bool]:
     """Return the time that is noted, and whether there is a note that cannot be one: it counts as lost."""
     try:
-        note = blobs.get(KEY)
+        note = blobs.get(key)
     except NoSuchBlob:
         return None, False
     try:
@@ -56,5 +90,5 @@ def _noted(blobs: Blobs) -> tuple[datetime | None, bool]:
             return at, False
     except ValueError:
         pass
-    log.error("the note of when commands began to be signed is none: it is made anew from the log", key=KEY)
+    log.error("the note of when signatures began is none: it is made anew from the log", key=key)
     return None, True

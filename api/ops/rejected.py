@@ -21,7 +21,16 @@ from fastapi import APIRouter, Depends, HTTPException, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.metrics import Metrics
-from contracts.events import Event, MessageRejected, MessageRepaired, MessageReplayed, SignedEvent, UnknownEvent, decode
+from contracts.events import (
+    SIGNED,
+    CommandsEvent,
+    Event,
+    MessageRejected,
+    MessageRepaired,
+    MessageReplayed,
+    UnknownEvent,
+    decode,
+)
 from contracts.ports import Bus, Record
 from contracts.records import read
 
@@ -61,9 +70,9 @@ class Case:
         """Return the event of the message as it is now, repaired or not.
 
         Raises:
-            RepairRefused: If the message cannot be read as an event, or was not kept whole, or is a command.
+            RepairRefused: If the message cannot be read as an event, was not kept whole, or must be signed.
         """
-        self._is_no_command()
+        self._is_not_signed()
         if self.repaired is None and not self.whole:
             raise RepairRefused(f"{_cut(self.rejected)}: give the whole message with --value")
         value = self.rejected.value if self.repaired is None else self.repaired
@@ -72,10 +81,14 @@ class Case:
         except UnknownEvent as wrong:
             raise RepairRefused(f"{_line(wrong)}; repair it first") from wrong
 
-    def _is_no_command(self) -> None:
-        """Refuse commands: with the API's signature, whatever a stranger has written would lead."""
-        if self.rejected.source == SignedEvent.topic:
+    def _is_not_signed(self) -> None:
+        """Refuse what has to be signed: with the API's signature, whatever a stranger has written would lead."""
+        if self.rejected.source == CommandsEvent.topic:
             raise RepairRefused("a command is neither repaired nor replayed: give it anew, it may be a stranger's")
+        if self.rejected.source in SIGNED:
+            raise RepairRefused(
+                f"what is on {self.rejected.source} is signed by who wrote it, and nobody writes it anew for them"
+            )
 
     def mended(self, value: str | None, fields: Mapping[str, Any]) -> bytes:
         """Return the repaired message.
@@ -85,9 +98,9 @@ class Case:
             fields: Values for the top-level fields of the same name.
 
         Raises:
-            RepairRefused: If the result is no event of its topic, or the message was not kept whole, or is a command.
+            RepairRefused: If the result is no event of its topic, or the message was not kept whole or must be signed.
         """
-        self._is_no_command()
+        self._is_not_signed()
         whole = value.encode() if value is not None else self.repaired
         if whole is None:
             if not self.whole:

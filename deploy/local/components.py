@@ -4,7 +4,15 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 
-from contracts.settings import AWS_SECRETS, GAME_SECRETS, KAFKA_SECRETS, ROUTER_SECRETS, TRAINER_SECRETS, Settings
+from contracts.settings import (
+    AWS_SECRETS,
+    GAME_SECRETS,
+    KAFKA_SECRETS,
+    LEARNING_SECRETS,
+    ROUTER_SECRETS,
+    TRAINER_SECRETS,
+    Settings,
+)
 from deploy.local import dynamodb, kafka, s3
 from deploy.local.component import Component, answers
 
@@ -80,7 +88,7 @@ def components(settings: Settings) -> list[Component]:
             Component(name=name, argv=_python("streams", "router"), secrets=(*bus, *ROUTER_SECRETS), needs=("kafka",))
             for name in routers
         ),
-        Component(name="learning", argv=_python("streams", "learning"), secrets=bus, needs=("kafka",)),
+        Component(name="learning", argv=_python("streams", "learning"), secrets=(*bus, *LEARNING_SECRETS), needs=("kafka",)),
         Component(name="trainer", argv=_python("trainers"), secrets=trainer, needs=("kafka", "s3", "sagemaker")),
     ]
     here = {part.name for part in [*bases, *services]}

@@ -20,6 +20,7 @@ _MADE: dict[str, Callable[[], str]] = {
     "seat_secret": lambda: secrets.token_urlsafe(32),
     "api_signing_key": lambda: secrets.token_hex(32),
     "router_signing_key": lambda: secrets.token_hex(32),
+    "learning_signing_key": lambda: secrets.token_hex(32),
     "trainer_signing_key": lambda: secrets.token_hex(32),
     "api_keys": lambda: f"app:{secrets.token_urlsafe(24)}",
 }

@@ -9,7 +9,15 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from contracts.settings import AWS_SECRETS, GAME_SECRETS, KAFKA_SECRETS, ROUTER_SECRETS, TRAINER_SECRETS, Settings
+from contracts.settings import (
+    AWS_SECRETS,
+    GAME_SECRETS,
+    KAFKA_SECRETS,
+    LEARNING_SECRETS,
+    ROUTER_SECRETS,
+    TRAINER_SECRETS,
+    Settings,
+)
 from deploy.local.components import outside, settle_outside
 from deploy.local.keys import with_secrets
 from producers.connection import BusError
@@ -19,6 +27,7 @@ SECRETS_OF: Final = {
     "aws": AWS_SECRETS,
     "game": GAME_SECRETS,
     "router-secrets": ROUTER_SECRETS,
+    "learning-secrets": LEARNING_SECRETS,
     "trainer-secrets": TRAINER_SECRETS,
 }
 """The folder of each kind of service, and the secrets in it."""

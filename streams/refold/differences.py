@@ -159,7 +159,7 @@ def remembered(real: Published, fresh: Published) -> Differences:
 
 
 def _drift(detection: DriftDetected) -> dict[str, object]:
-    return detection.model_dump(exclude={"at"})
+    return detection.model_dump(exclude={"at", "signer", "signature"})
 
 
 def _told(detection: DriftDetected) -> str:

@@ -191,7 +191,7 @@ def dealt() -> None:
     wanted: dict[str, set[str]] = {
         "pod": set(),
         "api": {"api_keys", "operator_token", "seat_secret", "api_signing_key", "command_keys"},
-        "learning": set(),
+        "learning": {"learning_signing_key"},
         "router": aws | {"router_signing_key"},
         "trainer": aws | {"trainer_signing_key", "command_keys"},
     }

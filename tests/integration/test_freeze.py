@@ -11,6 +11,7 @@ import pytest
 
 from contracts.events import now
 from producers.bus import open_bus
+from producers.signing import Signer, SigningBus
 from tests.histories import drift, named
 from tests.product import Product, product
 from tests.serving import Player, eventually, get, playing
@@ -105,18 +106,24 @@ def test_a_frozen_model_answers_as_it_did_through_corrections_and_restarts_and_l
 
 
 @pytest.mark.timeout(90)
-def test_drift_freezes_learning_by_policy_once_and_says_so(game):
+def test_drift_freezes_learning_by_policy_once_and_says_so_but_not_that_of_a_stranger(game):
     operator = Operator(game)
     operator.order("drift-policy", actions={"online-errors": "freeze"}, reason="the night")
     at = now()
-    found = drift("detected", began_at=at - timedelta(seconds=9), drawn_at=at).model_copy(update={"at": at})
+    forged, found = (
+        drift(name, began_at=at - timedelta(seconds=9), drawn_at=at).model_copy(update={"at": at})
+        for name in ("forged", "found")
+    )
     bus = open_bus(f"kafka://{game.settings.bootstrap_servers}")
+    learning = Signer("learning", (game.settings.home / "secrets" / "learning_signing_key").read_text())
+    bus.publish(forged).result(10)
     for _ in range(2):
-        bus.publish(found).result(10)
+        SigningBus(bus, learning).publish(found).result(10)
     bus.close()
 
     eventually(lambda: operator.drift() and operator.drift()[0]["deed"] is not None)
     [told] = operator.drift()
+    assert told["detection_id"] == str(found.detection_id)
     assert (told["subject"], told["deed"]["action"], told["deed"]["outcome"]) == ("river", "freeze", "done")
     eventually(lambda: operator.river()["frozen"] is not None)
     assert "by drift policy: river: wrong guesses 5.0% before, 40.0% now" in operator.river()["frozen"]

@@ -33,7 +33,7 @@ from producers.bus import open_bus
 from producers.signing import Signer, public_key
 from tests.serving import DEADLINE_S, eventually, serving
 
-SEEDS = {"api": "5e" * 32, "router": "52" * 32, "trainer": "54" * 32}
+SEEDS = {"api": "5e" * 32, "router": "52" * 32, "trainer": "54" * 32, "learning": "4c" * 32}
 KEYS = ",".join(f"{process}:{public_key(seed)}" for process, seed in SEEDS.items())
 
 

@@ -39,6 +39,7 @@ from contracts.events import (
     Outcome,
     PolicySet,
     ScoresCounted,
+    SignaturesBegan,
     decode,
     now,
 )
@@ -453,7 +454,7 @@ def test_a_watcher_who_speaks_is_told_to_listen(bus):
 def test_every_event_of_a_topic_that_is_read_has_a_subscriber():
     folds = (ModelBoard, CommandStatus, AuditLog, RecentDrawings, Health, HonestAccuracy, DriftBoard, ProcessBoard, Forgetting)
     taken = tuple(kind for fold in folds for kind in fold.takes)
-    taken += PlayerFeed.beside
+    taken += (*PlayerFeed.beside, SignaturesBegan)  # the last by what proves records, inside the relay
     unheard = [event.__name__ for event in EVENTS if event.topic in (*LIVE, *STATE, *SCORES) and not issubclass(event, taken)]
     assert unheard == []
 

@@ -8,7 +8,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from contracts.events import (
+    SIGNED,
     CommandSettled,
+    DriftHandled,
     Event,
     FreezeLearning,
     MessageRejected,
@@ -17,6 +19,7 @@ from contracts.events import (
     RestrictPlayer,
     RetrainModel,
     RollBackModel,
+    SignaturesBegan,
     SignedEvent,
     TryVersion,
     decode,
@@ -27,15 +30,17 @@ from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
 from producers.rejections import Rejections
 from producers.signing import COPY_MS, BadKey, NotOurs, Proofs, Signer, SigningBus, public_key
+from tests.histories import drift
 from tests.roster import ROSTER
 from trainers.log_reader import LogReader
 from trainers.model_log import ModelLog
-from trainers.signed_since import KEY, signed_since
+from trainers.signed_since import KEY, proving, signed_since
 
-SEEDS = {"api": "01" * 32, "router": "02" * 32, "trainer": "03" * 32}
+SEEDS = {"api": "01" * 32, "router": "02" * 32, "trainer": "03" * 32, "learning": "04" * 32}
 KEYS = ",".join(f"{process}:{public_key(seed)}" for process, seed in SEEDS.items())
 SIGNED_SINCE = now() - timedelta(minutes=1)
 TRIED = TryVersion(command_id=uuid4(), target="xgboost", role="canary", version="9", share=1, failed="3", by="x")
+HANDLED = DriftHandled(detection_id=uuid4(), subject="river", action="notify", outcome="done", message="")
 BANNED = RestrictPlayer(command_id=uuid4(), player_id="eve", restriction="banned", by="x")
 
 
@@ -57,17 +62,17 @@ def signed(event: SignedEvent, process: Any = "api", seed: str | None = None) ->
     """Sign as whoever has the key of a process can, whatever it is."""
     key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seed or SEEDS[process]))
     named = event.model_copy(update={"signer": process, "signature": None})
-    return named.model_copy(update={"signature": key.sign(b"gamenight commands.v1\n" + named.to_sign()).hex()})
+    return named.model_copy(update={"signature": key.sign(f"gamenight {event.topic}\n".encode() + named.to_sign()).hex()})
 
 
 def on_the_log(event: Event, value: bytes | None = None, late_ms: int = 0) -> Record:
     at = int(now().timestamp() * 1000) + late_ms
-    return Record("commands.v1", 0, 7, event.record_key(), event.record_value() if value is None else value, at)
+    return Record(event.topic, 0, 7, event.record_key(), event.record_value() if value is None else value, at)
 
 
 def against(event: SignedEvent, value: bytes | None = None, late_ms: int = 0, keys: str = KEYS) -> str | None:
     record = on_the_log(event, value, late_ms)
-    read = decode("commands.v1", record.value)
+    read = decode(record.topic, record.value)
     assert isinstance(read, SignedEvent)
     return Proofs(keys, SIGNED_SINCE).against(record, read)
 
@@ -89,6 +94,8 @@ def test_what_is_signed_is_proven_by_the_bytes_on_the_log_and_read_as_it_was():
         (frozen(), "trainer"),
         (RetrainModel(command_id=uuid4(), target="xgboost", by="trainer", via="policy", trigger="count"), "trainer"),
         (CommandSettled(command_id=uuid4(), target="xgboost", outcome="done", message=""), "trainer"),
+        (drift("a"), "learning"),
+        (HANDLED, "trainer"),
     ],
 )
 def test_each_process_signs_what_it_writes(event, process):
@@ -115,6 +122,9 @@ def test_each_process_signs_what_it_writes(event, process):
         (frozen(), "api", "by way of the policy"),
         (CommandSettled(command_id=uuid4(), target="xgboost", outcome="done", message=""), "api", "gives no CommandSettled"),
         (BANNED, "trainer", "gives no RestrictPlayer"),
+        (drift("a"), "trainer", "the trainer gives no DriftDetected"),
+        (drift("a"), "api", "the api gives no DriftDetected"),
+        (HANDLED, "learning", "the learning gives no DriftHandled"),
     ],
 )  # fmt: skip
 def test_a_process_whose_key_was_taken_signs_nothing_that_it_does_not_write(event, process, why):
@@ -177,7 +187,82 @@ def test_before_the_first_signature_is_seen_old_commands_count_and_after_it_none
     assert "not signed" in str(proofs.against(on_the_log(old, late_ms=2000), old))
 
 
+def test_each_topic_has_its_own_beginning_of_signatures_and_its_own_signatures():
+    proofs, old, new = Proofs(KEYS, {"commands.v1": SIGNED_SINCE}), drift("a"), signed(drift("b"), "learning")
+
+    assert proofs.against(on_the_log(old), old) is None, "commands were signed before drift was"
+    assert proofs.against(on_the_log(new, late_ms=1000), new) is None
+    assert "it is not signed: drift.v1 is written by the game" in str(proofs.against(on_the_log(old, late_ms=2000), old))
+    settled = CommandSettled(command_id=uuid4(), target="xgboost", outcome="done", message="")
+    elsewhere = signed(HANDLED, "trainer").model_copy(update={"signature": signed(settled, "trainer").signature})
+    assert "not of these bytes" in str(proofs.against(on_the_log(elsewhere), elsewhere))
+
+
+def test_who_has_no_bucket_knows_from_the_trainer_when_a_topic_began_to_be_signed():
+    began = SignaturesBegan(source="drift.v1", since=now() - timedelta(seconds=10))
+    old, forged = drift("a"), drift("b")
+    told = [on_the_log(began), on_the_log(promote()), on_the_log(signed(began, "api")), on_the_log(signed(began, "trainer"))]
+    proofs, misled = Proofs(KEYS), Proofs(KEYS)
+
+    proofs.begin(told)
+    misled.begin(told[:3])
+
+    assert proofs.against(on_the_log(old, late_ms=-20_000), old) is None
+    assert "not signed" in str(proofs.against(on_the_log(forged), forged)), "although nothing on the topic has a signature yet"
+    assert misled.against(on_the_log(forged), forged) is None, "what anybody else says of it is not believed"
+    later = signed(SignaturesBegan(source="drift.v1", since=now() + timedelta(days=1)), "trainer")
+    proofs.begin([on_the_log(later)])
+    assert "not signed" in str(proofs.against(on_the_log(forged), forged)), "the earliest time counts"
+
+
+def test_the_trainer_says_once_on_the_log_from_when_on_each_topic_is_signed_whatever_a_stranger_has_said():
+    bus, blobs = open_bus(f"memory://{uuid4()}"), MemoryBlobs()
+    through = SigningBus(bus, Signer("trainer", SEEDS["trainer"]))
+    bus.publish(SignaturesBegan(source="drift.v1", since=now() + timedelta(days=1)))
+
+    for _ in range(2):
+        proving(through, blobs, KEYS, tells=True)
+    proving(through, MemoryBlobs(), None, tells=True)
+
+    told = [decode(record.topic, record.value) for record in bus.follow(["commands.v1"], "start").poll(1)]
+    own = [one for one in told if isinstance(one, SignaturesBegan) and one.signer == "trainer"]
+    assert sorted(one.source for one in own) == sorted(SIGNED)
+    assert all(one.since == signed_since(blobs, [], topic=one.source) for one in own)
+    assert len(told) == len(own) + 1
+
+
+def test_what_a_fold_publishes_is_signed_as_it_is_sent_if_its_topic_is_and_else_as_it_was():
+    signer, event = Signer("learning", SEEDS["learning"]), drift("a")
+
+    value = signer.sealed("drift.v1", event.record_value())
+
+    assert against(event, value) is None
+    assert decode("drift.v1", value) == signed(event, "learning")
+    assert signer.sealed("evidence.v1", b"whatever") == b"whatever"
+    assert Signer("learning", None).sealed("drift.v1", event.record_value()) == event.record_value()
+
+
 # --- in the trainer
+
+
+def test_the_trainer_acts_on_the_drift_that_learning_has_signed_alone_and_knows_what_was_done_by_itself():
+    bus, model_log = open_bus(f"memory://{uuid4()}"), ModelLog(ROSTER)
+    tail, rejected = bus.follow(["drift.v1"], "start"), bus.follow(["rejected.v1"], "start")
+    forged, found = drift("forged", at=1), drift("found", at=2)
+    done = {"detection_id": found.detection_id, "subject": "river", "action": "freeze", "outcome": "done", "message": ""}
+    for event in (forged, signed(forged, "api"), DriftHandled.model_validate(done), signed(found, "learning")):
+        bus.publish(event)
+
+    LogReader(model_log, Rejections(bus), Proofs(KEYS, SIGNED_SINCE)).take(tail.poll(1))
+
+    assert [one.detection_id for one in model_log.detections()] == [found.detection_id]
+    assert model_log.drift_actions("freeze") == []
+    told = [decode(record.topic, record.value) for record in rejected.poll(1)]
+    assert [one.error.split(": ")[1] for one in told if isinstance(one, MessageRejected)] == [
+        "it is not signed",
+        "the api gives no DriftDetected",
+        "it is not signed",
+    ]
 
 
 def test_the_trainer_acts_on_proven_commands_alone_once_each_and_rejects_the_others():
@@ -241,6 +326,17 @@ def test_a_note_that_is_none_counts_as_lost_and_is_made_anew(note):
     assert int(since.timestamp() * 1000) == new.timestamp_ms
     assert blobs.get(KEY).decode() == since.isoformat()
     assert signed_since(blobs, []) == since
+
+
+def test_each_topic_has_a_note_of_its_own():
+    blobs, commands = MemoryBlobs(), signed_since(MemoryBlobs(), [])
+    blobs.put(KEY, commands.isoformat().encode())
+
+    first = signed_since(blobs, [on_the_log(drift("a"), late_ms=-5000)], topic="drift.v1")
+
+    assert first > commands
+    assert signed_since(blobs, [on_the_log(signed(drift("b"), "learning"))], topic="drift.v1") == first
+    assert signed_since(blobs, []) == commands
 
 
 def test_a_trainer_without_keys_makes_no_note():

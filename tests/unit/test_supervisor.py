@@ -346,7 +346,7 @@ def test_each_part_is_given_the_secrets_that_it_needs_and_no_others(tmp_path: Pa
         "api": {"operator_token", "seat_secret", "api_keys", "api_signing_key", "command_keys"} | bus,
         "router": cloud | bus | {"router_signing_key"},
         "router-2": cloud | bus | {"router_signing_key"},
-        "learning": bus,
+        "learning": bus | {"learning_signing_key"},
         "trainer": cloud | bus | {"trainer_signing_key", "command_keys"},
     }
 
