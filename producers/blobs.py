@@ -5,13 +5,17 @@ from typing import Any, Final
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
 from contracts.ports import BlobExists, NoSuchBlob
 from contracts.settings import Settings
 
 DIGEST_VARIABLE: Final = "MODEL_ARTIFACT_SHA256"
 """The variable of a model's container with the sha256 of its artifact, which is checked when the artifact is loaded there."""
+
+_READS: Final = 3
+"""How often an object is read whose body breaks off, as when S3 is killed: botocore sends requests again, and bodies not."""
+_BROKEN_OFF: Final = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 
 
 class S3Blobs:
@@ -48,10 +52,17 @@ class S3Blobs:
         Raises:
             NoSuchBlob: If there is no object under the key.
         """
+        return self._read(key, _READS)
+
+    def _read(self, key: str, tries: int) -> bytes:
         try:
             body: bytes = self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
         except self._s3.exceptions.NoSuchKey as error:
             raise NoSuchBlob(f"s3://{self.bucket}/{key}") from error
+        except _BROKEN_OFF:
+            if tries == 1:
+                raise
+            return self._read(key, tries - 1)
         return body
 
     def keys(self, prefix: str) -> Iterator[str]:

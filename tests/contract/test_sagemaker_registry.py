@@ -2,6 +2,7 @@
 
 import urllib.error
 import urllib.request
+from uuid import uuid4
 
 import boto3
 import pytest
@@ -35,6 +36,15 @@ def test_packages_of_a_group_are_numbered_approved_and_listed_newest_first(cloud
     several = cloud.sagemaker.batch_describe_model_package(ModelPackageArnList=[first, f"{first}9"])
     assert list(several["ModelPackageSummaries"]) == [first]
     assert list(several["BatchDescribeModelPackageErrorMap"]) == [f"{first}9"]
+
+
+def test_a_request_that_is_sent_again_makes_no_second_package(cloud: Cloud) -> None:
+    """botocore sends it again, with the same token, when the service is killed before it has answered."""
+    group, token = cloud.group(), str(uuid4())
+    first = cloud.package(group, ClientToken=token)
+
+    assert cloud.package(group, ClientToken=token) == first
+    assert cloud.package(group).endswith(f"/{group}/2")
 
 
 def test_a_number_is_not_given_again_and_a_full_group_is_kept(cloud: Cloud) -> None:

@@ -86,6 +86,8 @@ class Packages:
         """Register a package: under the next number of a group, or under a name of its own."""
         if not request.get("InferenceSpecification", {}).get("Containers"):
             raise invalid("A model package needs an InferenceSpecification with a container")
+        if before := self._made_by(request.get("ClientToken")):
+            return {"ModelPackageArn": before["ModelPackageArn"]}
         document = {**request, "ModelPackageStatus": "Completed", "CreationTime": wire.now(), "CreatedBy": {}}
         if group := request.get("ModelPackageGroupName"):
             if request.get("Tags"):
@@ -169,6 +171,12 @@ class Packages:
         if document is None:
             raise invalid(f"ModelPackage {arn} does not exist.")
         return document
+
+    def _made_by(self, token: str | None) -> Document | None:
+        """Return what a request made that was answered to nobody, as when the service was killed, and is sent again."""
+        if token is None:
+            return None
+        return next((one for one in self._state.all(PACKAGE) if one.get("ClientToken") == token), None)
 
     def _group(self, name: str) -> Document:
         name = re.sub(r"^arn:.*:model-package-group/", "", name)
