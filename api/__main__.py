@@ -11,6 +11,7 @@ from api.connections import ConnectionCounts, HttpProtocol
 from api.play.messages import MAX_FRAME
 from api.sockets import Protocol
 from contracts.settings import GAME_SECRETS, KAFKA_SECRETS, Settings
+from producers import heap
 from producers.bus import BusError, open_bus
 from producers.group_lag import group_lag
 from producers.logs import configure
@@ -62,7 +63,9 @@ def main() -> None:
         raise SystemExit(1) from None
     try:
         check_acknowledged(settings)
-        server(create_app(settings, bus, lag=partial(group_lag, settings)), settings).run()
+        serving = server(create_app(settings, bus, lag=partial(group_lag, settings)), settings)
+        heap.freeze()
+        serving.run()
     except (BusError, TopicsDiffer) as wrong:
         log.error("not started", why=str(wrong))
         raise SystemExit(1) from None

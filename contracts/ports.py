@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from contracts.events import Event
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Record:
     """A message on a topic."""
 

@@ -10,7 +10,7 @@ from functools import partial
 import structlog
 
 from contracts.settings import KAFKA_SECRETS, LEARNING_SECRETS, ROUTER_SECRETS, Settings
-from producers import logs
+from producers import heap, logs
 from producers.alive import beat
 from producers.connection import BusError
 from producers.topics import TopicsDiffer, check_acknowledged
@@ -29,6 +29,7 @@ def main() -> None:
         worker = ROLES[role](settings)
         if settings.alive_file:
             worker.alongside(partial(beat, settings.alive_file))
+        heap.freeze()
         worker.run()
     except (BusError, TopicsDiffer) as wrong:
         structlog.get_logger().error("not started", why=str(wrong))

@@ -49,6 +49,9 @@ ANSWERING: Final = partial(Pace, rush=70, rush_s=0.020, most_s=0.060)
 LEARNING: Final = partial(Pace, rush=350, rush_s=0.060, most_s=0.150, calm_s=0.020, prompt=[CorrectionGiven.topic])
 """What is to be learned may always gather, since each step has its price; but not what follows from a correction."""
 
+UNHURRIED_S: Final = 0.25
+"""How often scores are counted and drift is looked for, at most: nobody's receipt or next guess waits for either."""
+
 
 def router(settings: Settings) -> Worker:
     """Way 1: answers drawings."""
@@ -72,15 +75,15 @@ def learning(settings: Settings) -> Worker:
     """Way 2: joins, scores, learns, and looks for drift."""
     worker = Worker(settings, "learning", LEARNING(), signer=Signer("learning", settings.learning_signing_key))
     worker.fold(Joiner(settings.log_bytes))
-    worker.fold(Scorer())
+    worker.fold(Scorer(), every_s=UNHURRIED_S)
     base = load_base()
     learner = Learner(base, lambda: experimenter.in_force())
     lessons = Lessons(base, learner.series, worker.publish, lambda: 0 in learner.partitions)
     experimenter = Experimenter(base, learner.series, lessons.in_force, lambda: 0 in learner.partitions)
     worker.fold(learner, after=lessons.known)
     evidence = Evidence(base)
-    worker.fold(evidence)
-    worker.fold(Drift(evidence.series))
+    worker.fold(evidence, every_s=UNHURRIED_S)
+    worker.fold(Drift(evidence.series), every_s=UNHURRIED_S)
     worker.alongside(partial(lessons.follow, partial(open_bus, settings, ["lessons.v1", "models.v1", "rejected.v1"])))
     worker.alongside(partial(experimenter.follow, partial(open_bus, settings, ["lessons.v1", "models.v1"])))
     return worker

@@ -33,6 +33,7 @@ STAGE: Final = "experiments"
 _MODELS: Final = ExperimentLearned.topic
 _LESSONS: Final = LessonTaught.topic
 _POLL_S: Final = 0.25
+"""How long to wait for lessons; and, while none of the experiments answers, for more of them: each reading has its price."""
 _ACKNOWLEDGED_S: Final = 10.0
 _AGAIN_S: Final = 5.0
 """How long after a failure all is begun again."""
@@ -143,6 +144,8 @@ class Experimenter:
                 self._learn(bus, [record for record in records if record.topic == _LESSONS])
                 publishes = self._publishes() and not self._own().frozen
                 if publishes is self._here or not tail.caught_up() or time.monotonic() < self._settled_at:
+                    if self._here and self._promoted is None:
+                        self._stopping.wait(_POLL_S)
                     continue
                 positions = {place: offset for place, offset in tail.positions().items() if place[0] == _MODELS}
                 tail.close()

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
+from weakref import WeakKeyDictionary
 
 import structlog
 
@@ -18,9 +19,9 @@ from streams.ledger import Identity, Ledger, LedgerTaken
 _log = structlog.get_logger()
 _NOT_OF_A_RECORD: Final = (sqlite3.Error, LedgerTaken, OSError)
 """Errors of the state rather than of the record: they end the process."""
-
-
 _ASIDE: Final = 3
+_decoded: Final[WeakKeyDictionary[Record, Event]] = WeakKeyDictionary()
+"""The events of the records that are still on their way to a fold of this process."""
 
 
 class Fold(Protocol):
@@ -223,7 +224,7 @@ def _again(ledger: Ledger, fold: Fold, partition: int) -> None:
 
 
 def _decide(ledger: Ledger, fold: Fold, partition: int, record: Record) -> list[Event]:
-    event = read(record, fold.name)
+    event = _read(record, fold.name)
     if isinstance(event, MessageRejected):
         return [told(event)]
     if event is None:
@@ -236,6 +237,16 @@ def _decide(ledger: Ledger, fold: Fold, partition: int, record: Record) -> list[
             return list(fold.apply(ledger, event, Origin(partition, record.offset, len(record.value or b""))))
     except Exception as wrong:  # noqa: BLE001 one bad message stops nothing
         return [told(rejection(record, fold.name, wrong))]
+
+
+def _read(record: Record, stage: str) -> Event | MessageRejected | None:
+    """Return what `contracts.records.read` does; a record that several folds are handed is decoded once."""
+    event: Event | MessageRejected | None = _decoded.get(record)
+    if event is None:
+        event = read(record, stage)
+        if event is not None and not isinstance(event, MessageRejected):  # a rejection names the stage
+            _decoded[record] = event
+    return event
 
 
 def told(rejected: MessageRejected) -> MessageRejected:

@@ -50,6 +50,7 @@ class FoldRunner:
         send: SendRecord,
         on_the_log: OnTheLog,
         step: int = STEP,
+        every_s: float = 0.0,
         stepped: Callable[[int, float], object] = lambda _, __: None,
     ) -> None:
         """Prepare; `take_up` opens the ledgers.
@@ -60,6 +61,7 @@ class FoldRunner:
             send: Publishes events.
             on_the_log: Searches the log for records that did not come.
             step: The most records in one transaction.
+            every_s: How long from one step to the next, at least, unless a whole one has gathered: each has its price.
             stepped: Told of each step: its records, and its seconds.
         """
         self.fold = fold
@@ -69,6 +71,7 @@ class FoldRunner:
         self._send = send
         self._on_the_log = on_the_log
         self._step = step
+        self._every_s = every_s
         self._stepped = stepped
         self._ledgers: dict[int, Ledger] = {}
         self._begun: dict[Partition, int] = {}
@@ -146,6 +149,8 @@ class FoldRunner:
                     for delivery in several:
                         delivery.ack()
                 self._stepped(sum(len(several) for _, several in mine), time.monotonic() - began)
+            if len(gathered) < self._step:
+                await asyncio.sleep(began + self._every_s - time.monotonic())
 
     async def _look_for_gaps(self, ledger: Ledger, records: Sequence[Record]) -> None:
         """Check that the log has no record between the folded ones and those that have come.

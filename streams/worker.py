@@ -82,13 +82,14 @@ class Worker:
         self._alongside: list[Alongside] = []
         self._second_reader = SecondReader(settings)
 
-    def fold(self, fold: Fold, step: int = STEP, after: Alongside | None = None) -> None:
+    def fold(self, fold: Fold, step: int = STEP, after: Alongside | None = None, every_s: float = 0.0) -> None:
         """Run a fold: its ledgers are in ``<home>/state/<name>/``, one a partition.
 
         Args:
             fold: The fold. Several may have the same sources; a topic in two different lists of sources is refused.
             step: The most records in one transaction.
             after: What is awaited before the first record is folded; None: nothing.
+            every_s: How long from one step to the next, at least: for a fold that nobody waits for.
         """
         counts = {TOPICS[topic].partitions for topic in fold.sources}
         if len(counts) != 1:
@@ -96,7 +97,7 @@ class Worker:
         self._apart(fold.sources, self._handing | {topic for one in self._forks.keys() - {fold.sources} for topic in one})
         folder = self._settings.home / "state" / fold.name
         stepped = self._stages.stage(fold.name, lambda: runner.gathered.qsize())
-        runner = FoldRunner(fold, folder, self._send, self._on_the_log, step, stepped)
+        runner = FoldRunner(fold, folder, self._send, self._on_the_log, step, every_s, stepped)
         self._folds.append(runner)
         if fold.sources not in self._forks:
             self._forks[fold.sources] = Fork()

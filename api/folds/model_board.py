@@ -89,6 +89,7 @@ class ModelBoard:
         self._counts: dict[str, dict[str, ScoresCounted]] = {}
         self._changed: set[str] = set()
         self._news: list[Frame] = []
+        self._stated: list[ModelState] | None = None  # what `states` returned last; None: something has changed since
         self._restate()
 
     def apply(self, event: Event) -> list[StateChange]:
@@ -104,6 +105,8 @@ class ModelBoard:
             case GuessMissed():
                 return self._missed(event)
             case ScoresCounted():
+                if event.model not in self._counts:
+                    self._stated = None
                 self._counts.setdefault(event.model, {})[event.score_key] = event
                 self._changed.add(event.model)
                 return []
@@ -112,7 +115,7 @@ class ModelBoard:
                 return []
         if event.topic != ModelPublished.topic:
             return []
-        before = self.catalog
+        before, self._stated = self.catalog, None
         match event:
             case TrainingAdvanced():
                 self.catalog = before.apply(event)
@@ -175,7 +178,7 @@ class ModelBoard:
             return []
         rest = self.resting.get(miss.model)
         if rest is None:
-            self.resting[miss.model] = Rest(miss.why, miss.at, miss.at)
+            self.resting[miss.model], self._stated = Rest(miss.why, miss.at, miss.at), None
             return self._told([self._change(miss.model, "resting", miss.why)])
         rest.last = max(rest.last, miss.at)
         return []
@@ -195,6 +198,7 @@ class ModelBoard:
 
     def _back(self, model: str) -> list[StateChange]:
         del self.resting[model]
+        self._stated = None
         return self._told([self._change(model, "back", "")])
 
     def _change(self, model: str, event: ModelNews, note: str, version: str | None = None) -> StateChange:
@@ -224,8 +228,10 @@ class ModelBoard:
         return self.roster.ordered(named)
 
     def states(self) -> list[ModelState]:
-        """Return the state of every model."""
-        return [self._state(model, order) for order, model in enumerate(self.known())]
+        """Return the state of every model; a correction asks for it, so it is made once for several."""
+        if self._stated is None:
+            self._stated = [self._state(model, order) for order, model in enumerate(self.known())]
+        return self._stated
 
     def state(self, model: str) -> ModelState:
         """Return the state of a model."""
@@ -340,10 +346,4 @@ def _tried(candidate: CandidateSet) -> tuple[ModelNews, str]:
 
 
 def _training(event: TrainingAdvanced) -> Frame:
-    return {
-        "command_id": str(event.command_id),
-        "version": event.version,
-        "step": event.step,
-        "fraction": event.fraction,
-        "message": event.message,
-    }
+    return event.model_dump(mode="json", include={"command_id", "version", "step", "fraction", "message"})

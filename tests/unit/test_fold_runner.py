@@ -220,3 +220,32 @@ async def test_a_ledger_that_somebody_reads_is_scrubbed_later_though_nothing_mor
 
     running.cancel()
     await heard.runner.release()
+
+
+async def test_a_fold_that_nobody_waits_for_gathers_but_a_whole_step_waits_for_nothing(tmp_path: Path):
+    folding = FoldRunner(Quiet("drawings.v1"), tmp_path, said, _nowhere, step=2, every_s=3600)
+    folding.take_up(0, LogBounds("c", {"drawings.v1": 0}, {"drawings.v1": 50}))
+    acknowledged: list[int] = []
+    last = asyncio.Event()
+
+    def hand(offset: int, then: Callable[[], object] = lambda: None) -> None:
+        record = Record("drawings.v1", 0, offset, b"k", drawing(f"{offset}").record_value(), 0)
+        folding.gathered.put_nowait(Delivery(record, lambda: (acknowledged.append(offset), then())))
+
+    for offset in range(3):  # the first step is that of a partition taken up, and offset 0
+        hand(offset)
+    hand(3, last.set)
+    running = asyncio.create_task(folding.run())
+    async with asyncio.timeout(30):
+        await last.wait()
+    hand(4)
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+    assert acknowledged == [0, 1, 2, 3], "it went on after the whole steps, and waits after the other one"
+    running.cancel()
+    await folding.release()
+
+
+async def _nowhere(topic: str, partition: int, first: int) -> int | None:
+    return first

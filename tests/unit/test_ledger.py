@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contracts import records
 from contracts.events import DrawingSubmitted, Event, GuessMade, MessageRejected, PlayerForgotten, ScoresCounted, decode, now
 from contracts.ports import Cells, Origin, Record
 from streams.fold import Fold, LogBounds, advance, begin, take_up
@@ -16,6 +17,7 @@ from streams.joiner import Joiner
 from streams.ledger import Ledger, LedgerTaken, Outgoing, viewing
 from streams.scorer import Scorer
 from tests.histories import drawing, example, forgotten, guess, scores
+from tests.quiet import Quiet
 
 
 @pytest.fixture
@@ -551,3 +553,27 @@ def test_whose_ledger_was_taken_over_does_not_say_for_its_next_owner_that_it_is_
     last = Ledger(path)
     assert last.unscrubbed
     last.close()
+
+
+def test_a_record_that_several_folds_are_handed_is_decoded_once_and_rejected_by_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    decoded: list[str] = []
+
+    def read(record: Record, stage: str) -> Event | MessageRejected | None:
+        decoded.append(stage)
+        return records.read(record, stage)
+
+    monkeypatch.setattr("streams.fold.read", read)
+    good, bad = record(0), Record("drawings.v1", 0, 1, b"k", b"no JSON", 0)
+    told = []
+    for name in ("first", "second"):
+        fold = Quiet("drawings.v1")
+        fold.name = name
+        ledger = Ledger(tmp_path / f"{name}.sqlite")
+        advance(ledger, fold, 0, [good, bad])
+        told += [decode(out.topic, out.value) for out in ledger.outgoing()]
+        ledger.close()
+
+    assert decoded == ["first", "first", "second"], "what is well-formed once, what is not by each"
+    assert [event.stage for event in told if isinstance(event, MessageRejected)] == ["first", "second"]

@@ -424,3 +424,26 @@ def test_a_folding_that_nobody_speaks_of_any_more_is_not_believed():
     assert shown.folding
     shown.tick(BEGAN + FOLDING + timedelta(seconds=1))
     assert not shown.folding
+
+
+def test_the_states_of_all_models_are_never_out_of_date():
+    shown = board()
+    for event in (
+        scores("river"),
+        GuessMissed(drawing_id=named("d"), player_id="ada", model="mxnet", final=True, resting=True, why="it failed", at=BEGAN),
+        scores("newcomer"),
+        published("1"),
+        promoted("1"),
+        snapshot(7),
+        PolicySet(parts={"xgboost": "shadow"}, lead="river", note="by ada"),
+        EndpointSeen(model="kmeans", version="none", endpoint="e", status="Failed", reason="out of memory"),
+    ):
+        shown.states()
+        shown.apply(event)
+        assert shown.states() == [shown.state(model) for model in shown.known()], f"after a {event.type}"
+    shown.tick(BEGAN + timedelta(days=1))
+    assert shown.states() == [shown.state(model) for model in shown.known()], "mxnet is asked again"
+    shown.apply(GuessMissed(drawing_id=named("d"), player_id="ada", model="mxnet", final=True, resting=True, why="x", at=BEGAN))
+    shown.states()
+    shown.apply(guess("d", 3, model="mxnet", at=86400))
+    assert shown.states() == [shown.state(model) for model in shown.known()], "mxnet has answered"

@@ -1,7 +1,6 @@
 """``python -m deploy.local.sagemaker``: serves until it is told to end; with ``environment``: prints how the SDKs reach it."""
 
 import asyncio
-import gc
 import signal
 import sys
 
@@ -10,7 +9,7 @@ import uvloop
 from contracts.settings import AWS_SECRETS, Settings
 from deploy.local.sagemaker.app import http_server, sagemaker
 from deploy.local.sagemaker.sdk_defaults import exports, write_defaults
-from producers import logs
+from producers import heap, logs
 
 
 async def serve(settings: Settings) -> None:
@@ -23,7 +22,7 @@ async def serve(settings: Settings) -> None:
         server = http_server(service, settings)
         try:
             await server.open("127.0.0.1", settings.sagemaker_port)
-            gc.freeze()  # all objects that exist now will stay, so the collector need not walk them while requests run
+            heap.freeze()
             await ended.wait()
         finally:
             await server.close(patience_s=1.0)
