@@ -16,7 +16,7 @@ from uuid import uuid4
 import boto3
 import numpy as np
 from sagemaker.core.helper.session_helper import Session
-from sagemaker.core.processing import ScriptProcessor
+from sagemaker.core.processing import FrameworkProcessor, ScriptProcessor
 from sagemaker.core.resources import (
     Endpoint,
     EndpointConfig,
@@ -65,6 +65,14 @@ with np.load("/opt/ml/processing/input/data/data.npz") as arrays:
     np.save("/opt/ml/processing/output/few.npy", arrays["images"][: int(sys.argv[1])])
 """
 """A user's own processing script: the first drawings of a channel, for a transform job."""
+HALVE = """
+import sys
+import halves
+from beside import place
+with open(place, "w") as file:
+    file.write(str(halves.half(int(sys.argv[1]))))
+"""
+"""A user's own processing script with a module beside it and a package that it requires."""
 
 
 def main(data: str, rasters: Path) -> dict[str, Any]:
@@ -78,6 +86,7 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
     package, data_of_it = wheel("halves", "def half(number):\n    return number / 2\n")
     (source / package).write_bytes(data_of_it)
     (source / "requirements.txt").write_text(f"./{package}\n")
+    (source / "beside.py").write_text('place = "/opt/ml/processing/output/half.txt"')
     code = SourceCode(source_dir=str(source), entry_script="mine.py", requirements="requirements.txt")
     named: dict[str, Any] = {
         "sagemaker_session": Session(boto_session=session, default_bucket=settings.bucket),
@@ -138,7 +147,34 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
         wait=False,
         logs=False,
     )
+    framework = FrameworkProcessor(
+        role=settings.role_arn,
+        image_uri=image,
+        command=["python3"],
+        instance_count=1,
+        instance_type=settings.serving_instance,
+        base_job_name="sdk-framework",
+        sagemaker_session=trainer.sagemaker_session,
+    )
+    (source / "half.py").write_text(HALVE)
+    halved = f"s3://{settings.bucket}/sdk/{name}/halved"
+    framework.run(
+        code="half.py",
+        source_dir=str(source),
+        requirements="requirements.txt",
+        outputs=[
+            ProcessingOutput(
+                output_name="halved",
+                s3_output=ProcessingS3Output(s3_uri=halved, local_path="/opt/ml/processing/output", s3_upload_mode="EndOfJob"),
+            )
+        ],
+        arguments=["9"],
+        wait=False,
+        logs=False,
+    )
     ProcessingJob.get(processor.latest_job.processing_job_name, session=session).wait(poll=1)
+    ProcessingJob.get(framework.latest_job.processing_job_name, session=session).wait(poll=1)
+    half = session.client("s3").get_object(Bucket=settings.bucket, Key=f"sdk/{name}/halved/half.txt")["Body"].read().decode()
 
     group = ModelPackageGroup.create(model_package_group_name=f"sdk-{uuid4()}", session=session)
     # ModelPackage.create and delete of sagemaker 3.27 read a ModelPackageName from the answer, which AWS does not give either.
@@ -233,6 +269,7 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
         "scaled": [variant.current_weight, variant.current_instance_count],
         "script": [script.training_job_status, script.hyper_parameters["depth"], script.role_arn],
         "script_model": script.model_artifacts.s3_model_artifacts,
+        "halved": half,
         "batch": list(np.load(io.BytesIO(answered), allow_pickle=False).shape),
         "listed": {kind: len(found) for kind, found in listed.items()},
     }

@@ -20,7 +20,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Sagemaker:
 
 def test_the_table_names_every_operation_and_no_other(service: Sagemaker) -> None:
     rows = re.findall(r"^\| (.+?) \| (?:yes|partly) \|", TABLE, re.M)
-    named = {name for row in rows for name in re.sub(r" \(\w[\w ]*\)", "", row).split(", ")}
+    named = {name for row in rows for name in re.sub(r" \([\w ]+\)", "", row).split(", ")}
     there = {name for operations in service.operations.values() for name in operations} | {"InvokeEndpoint"}
     assert named == there
     service.state.close()

@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 
+from contracts.settings import Settings
 from deploy.local.sagemaker import invoking, servers
+from deploy.local.sagemaker.capturing import Capturing
 from deploy.local.sagemaker.containers import Image
 from deploy.local.sagemaker.errors import AwsError
 from deploy.local.sagemaker.invoking import Invoking, Variant
 from deploy.local.sagemaker.names import Names
+from deploy.local.sagemaker.objects import Objects
 from deploy.local.sagemaker.servers import Server
 from deploy.local.sagemaker.upstream import Upstream
 
@@ -74,7 +77,7 @@ class Stage:
     """Endpoints of one variant each, and what their servers printed."""
 
     def __init__(self, folder: Path) -> None:
-        self.invoking = Invoking(Names("us-east-1", "123456789012"))
+        self.invoking = Invoking(Names("us-east-1", "123456789012"), Capturing(Objects(Settings())))
         self.printed: list[str] = []
         self._folder = folder
         (folder / "serve.py").write_text(SERVE)

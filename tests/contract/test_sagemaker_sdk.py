@@ -42,6 +42,7 @@ def test_the_sdk_trains_registers_serves_asks_changes_and_deletes(cloud: Cloud, 
     assert (came["stopped"], came["tags"], came["scaled"]) == ("Stopped", {"team": "game"}, [3.0, 2])
     assert came["described"] == [[came["package"]], [came["package"] + "9"]]
     assert came["batch"] == [7, 10], "a transform job of what a processing job made"
+    assert came["halved"] == "4.5", "a processing job with a source_dir and a requirements.txt"
     assert came["variants"] == ["v1", "v2"]
     assert came["artifact"].startswith(f"s3://{settings.bucket}/sdk/")
     answered = np.load(tmp_path / "answer.npy", allow_pickle=False)

@@ -12,6 +12,8 @@ from botocore.model import OperationModel
 
 from contracts.settings import Settings
 from deploy.local.sagemaker import query, signature, wire
+from deploy.local.sagemaker.autoscaling import AutoScaling
+from deploy.local.sagemaker.capturing import Capturing
 from deploy.local.sagemaker.configs import Configs
 from deploy.local.sagemaker.containers import Images, reap
 from deploy.local.sagemaker.document import Document
@@ -65,21 +67,24 @@ class Sagemaker:
         packages = Packages(self.state, names, tags)
         models = SageMakerModels(self.state, names, images, packages, tags)
         configs = Configs(self.state, names, models, tags)
-        self.invoking = Invoking(names)
+        self.capturing = Capturing(objects)
+        self.invoking = Invoking(names, self.capturing)
         requirements = Requirements(home)
         shared = JobParts(self.state, names, tags, home, images, objects, logs)
         self.jobs = TrainingJobs(shared, requirements)
         self.endpoints = Endpoints(
             *(self.state, names, images, objects, logs, tags, models, configs, self.invoking, requirements, home)
         )
+        self.scaling = AutoScaling(self.state, names, self.endpoints, self.invoking)
         transforms = TransformJobs(shared, self.jobs.turns, models, requirements)
-        processing = ProcessingJobs(shared, self.jobs.turns)
+        processing = ProcessingJobs(shared, self.jobs.turns, requirements)
         tuning = TuningJobs(shared, self.jobs)
         self.runs = (transforms, processing, tuning)
         parts = (self.jobs, models, configs, self.endpoints, packages, tags, *self.runs)
         self.operations = {
             "sagemaker": {name: operation for part in parts for name, operation in part.operations().items()},
             "logs": logs.operations(),
+            "application-autoscaling": self.scaling.operations(),
             **CallerIdentity(settings.role_arn, self.state).operations(),
         }
 
@@ -206,14 +211,18 @@ async def sagemaker(settings: Settings) -> AsyncIterator[Sagemaker]:
     service.jobs.recover()
     for runs in service.runs:
         runs.recover()
+    service.scaling.begin()
+    service.capturing.begin()
     log.info("ready", operations=sum(map(len, service.operations.values())), orphans=orphans)
     try:
         yield service
     finally:
+        await service.scaling.close()
         for runs in service.runs:
             await runs.close()
         await service.jobs.close()
         await service.endpoints.close()
+        await service.capturing.close()
         service.state.close()
 
 

@@ -42,6 +42,8 @@ class Configs:
             raise invalid(f'Cannot create already existing endpoint configuration "{arn}".')
         if request.get("AsyncInferenceConfig"):
             raise invalid("Asynchronous inference is not on this machine")
+        if (capture := request.get("DataCaptureConfig")) and not capture["DestinationS3Uri"].startswith("s3://"):
+            raise invalid(f"DestinationS3Uri {capture['DestinationS3Uri']} is no s3:// address")
         variants, shadows = request.get("ProductionVariants", []), request.get("ShadowProductionVariants", [])
         names = [variant["VariantName"] for variant in (*variants, *shadows)]
         if not variants or len(set(names)) != len(names):

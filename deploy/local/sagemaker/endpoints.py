@@ -9,6 +9,7 @@ from typing import Any, Final
 import structlog
 
 from deploy.local.sagemaker import wire
+from deploy.local.sagemaker.captures import capture_summary
 from deploy.local.sagemaker.configs import Configs
 from deploy.local.sagemaker.containers import Images
 from deploy.local.sagemaker.document import Document
@@ -99,6 +100,7 @@ class Endpoints:
     async def describe(self, request: Document) -> Document:
         """Return an endpoint, and the config that it is being updated to."""
         document = self._get(request["EndpointName"])
+        document["DataCaptureConfig"] = capture_summary(document["_Variants"][0].get("Capture"))
         if pending := document.get("_Pending"):
             document["PendingDeploymentSummary"] = {"EndpointConfigName": pending, "StartTime": document["LastModifiedTime"]}
         return document
@@ -155,6 +157,26 @@ class Endpoints:
         self._keep(document, "Deleting")
         self._begin(name, self._bring_down(document, running))
         return {}
+
+    def capacity(self, name: str, variant: str) -> tuple[str, int] | None:
+        """Return an endpoint's status, and how many servers a production variant of it should have; None: there is none."""
+        document = self._state.get(KIND, name)
+        shown = [one for one in document["_Variants"] if not one.get("Shadow")] if document else []
+        counts = [one["Count"] for one in shown if one["VariantName"] == variant]
+        return (document["EndpointStatus"], counts[0]) if document and counts else None
+
+    async def scale(self, name: str, variant: str, count: int) -> int | None:
+        """Change the number of a variant's servers; return how many it has then; None: it has gone.
+
+        Raises:
+            AwsError: If the endpoint is being changed, or has no such variant.
+        """
+        wish = {"VariantName": variant, "DesiredInstanceCount": count}
+        await self.update_weights({"EndpointName": name, "DesiredWeightsAndCapacities": [wish]})
+        if running := self._tasks.get(name):
+            await asyncio.wait({running})
+        has = self.capacity(name, variant)
+        return has[1] if has else None
 
     def recover(self) -> None:
         """Start the servers of all endpoints again; requests and changes wait for them meanwhile.

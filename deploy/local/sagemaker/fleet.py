@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.local.sagemaker import logs
+from deploy.local.sagemaker.captures import capture_plan
 from deploy.local.sagemaker.containers import Images, TakeLine
 from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.invoking import Variant
@@ -168,4 +169,5 @@ async def start_all(servers: Iterable[Server], *, aside: bool = False) -> None:
 
 
 def _variant(planned: Document, folder: Path, servers: list[Server]) -> Variant:
-    return Variant(planned["VariantName"], planned["Weight"], folder, servers, planned.get("Shadow", False))
+    capture = capture_plan(planned.get("Capture"))
+    return Variant(planned["VariantName"], planned["Weight"], folder, servers, planned.get("Shadow", False), capture)

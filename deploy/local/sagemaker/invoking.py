@@ -12,6 +12,8 @@ from typing import Final
 import structlog
 
 from deploy.local.sagemaker import logs
+from deploy.local.sagemaker.captures import CapturedBody, CapturePlan
+from deploy.local.sagemaker.capturing import Capturing
 from deploy.local.sagemaker.errors import AwsError
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.servers import Server
@@ -46,6 +48,8 @@ class Variant:
     servers: list[Server] = field(default_factory=list)
     shadow: bool = False
     """Whether this is a shadow variant, which is asked beside the others and whose answers are dropped."""
+    capture: CapturePlan | None = None
+    """What is captured of its requests; None: nothing."""
 
     def server(self) -> Server | None:
         """Return the least busy server that is ready, else a server that has not answered /ping yet, else None."""
@@ -72,10 +76,13 @@ class Answered:
 class Invoking:
     """Knows which servers answer for each endpoint, and sends requests to them."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, capturing: Capturing) -> None:
         """Begin without an endpoint."""
         self.serving: dict[str, tuple[Variant, ...]] = {}
+        self.counted: Counter[tuple[str, str]] = Counter()
+        """How many requests each variant of each endpoint has had, by their names, since the last look at it."""
         self._names = names
+        self._capturing = capturing
         self._random = random.Random()
         self._under_way: Counter[str] = Counter()
         self._mirrored: set[asyncio.Task[None]] = set()
@@ -112,6 +119,7 @@ class Invoking:
     async def _answer(self, endpoint: str, target: str | None, handed: Mapping[str, str], body: bytes) -> Answered:
         lost: tuple[Upstream, float] | None = None
         """The server that died under the request, and when."""
+        counted = ""
         clock = asyncio.get_running_loop().time
         deadline = clock() + _WAIT_S
         while True:
@@ -123,6 +131,9 @@ class Invoking:
                 await variant.stir(_LOOK_S)
                 continue
             upstream = server.upstream
+            if counted != variant.name:  # once, though it may be asked again
+                counted = variant.name
+                self.counted[endpoint, counted] += 1
             server.enter()  # there was no await since the server was found ready, so an update cannot have ended it
             try:
                 response = await upstream.ask("POST", "/invocations", handed, body, TIMEOUT_S)
@@ -145,6 +156,9 @@ class Invoking:
                 given = {"Content-Type": response.headers.get("content-type", "application/octet-stream")}
                 if attributes := response.headers.get(_ATTRIBUTES):
                     given[_ATTRIBUTES] = attributes
+                if variant.capture:
+                    answered = CapturedBody(given["Content-Type"], response.body)
+                    self._capturing.take(variant.capture, endpoint, variant.name, handed, body, answered)
                 return Answered(response.body, {"x-Amzn-Invoked-Production-Variant": variant.name, **given})
             finally:
                 server.leave()

@@ -6,9 +6,10 @@ A subclass names its kind of job, refuses what is absent, and does the work.
 import asyncio
 import shutil
 from abc import ABC, abstractmethod
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 import structlog
 
@@ -29,6 +30,8 @@ GRACE_S: Final = 120.0
 """The seconds between SIGTERM and SIGKILL; they are SageMaker's own."""
 MOST_RESTARTS: Final = 3
 """How often a job that ran when the service was killed is restarted: the job may be what kills the service."""
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -84,6 +87,18 @@ async def carried_out(process: ContainerProcess, stopping: asyncio.Event, limit_
         if process.exit_code is None:
             await process.stop(0)
         await ended
+
+
+async def unless_stopped(run: JobRun, work: Coroutine[Any, Any, T]) -> T | None:
+    """Return the result of some work, or None when the job is asked to stop before it is done; the work is cancelled then."""
+    working = asyncio.create_task(work)
+    asked = asyncio.create_task(run.stopping.wait())
+    try:
+        await asyncio.wait({working, asked}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        asked.cancel()
 
 
 class JobRuns(ABC):

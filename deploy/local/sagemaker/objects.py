@@ -145,6 +145,18 @@ class Objects:
         except (BotoCoreError, ClientError, OSError) as error:
             raise ObjectsFailed(f"ClientError: Artifact upload failed: {uri}: {error}") from error
 
+    def put_bytes(self, data: bytes, uri: str) -> None:
+        """Put an object.
+
+        Raises:
+            ObjectsFailed: If S3 does not accept it.
+        """
+        bucket, key = split(uri)
+        try:
+            self._client.put_object(Bucket=bucket, Key=key, Body=data)
+        except (BotoCoreError, ClientError, OSError) as error:
+            raise ObjectsFailed(f"{uri}: {error}") from error
+
     def etag(self, uri: str) -> str:
         """Return a tag that changes when the object, or any object under the prefix, is written again.
 

@@ -26,6 +26,7 @@ def plan_of(configs: Configs, models: SageMakerModels, endpoint: str, config: st
                 "Weight": variant.get("InitialVariantWeight", 1.0),
                 "Count": variant.get("InitialInstanceCount", 1),
                 "Shadow": variant in shadows,
+                "Capture": None if variant in shadows else described.get("DataCaptureConfig"),
                 "Patience": variant.get("ContainerStartupHealthCheckTimeoutInSeconds", PATIENCE_S),
                 "Folder": f"endpoints/{endpoint}/{uuid.uuid4().hex[:12]}",
                 **container,

@@ -1,21 +1,29 @@
 """Runs processing jobs: an image's Python with a program of the user's own, inputs from S3, outputs to S3."""
 
+import asyncio
 import json
+import re
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from deploy.local.sagemaker import containers, logs
+from deploy.local.sagemaker.containers import Image, TakeLine
 from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError, invalid
 from deploy.local.sagemaker.job_folder import own_files, own_text
-from deploy.local.sagemaker.job_runs import JobRun, JobRuns, RunFailed, carried_out
+from deploy.local.sagemaker.job_runs import JobParts, JobRun, JobRuns, RunFailed, carried_out, unless_stopped
 from deploy.local.sagemaker.objects import Objects
+from deploy.local.sagemaker.requirements import Requirements, RequirementsFailed
 from deploy.local.sagemaker.threads import in_thread
+from deploy.local.sagemaker.unpacking import ArchiveRefused, unpack
 
 _NICE: Final = 10
 _DAY_S: Final = 86400
 _ROOT: Final = PurePosixPath("/opt/ml")
 _MESSAGE_LENGTH: Final = 1024
+_BUNDLE: Final = "/opt/ml/processing/input/code/sourcedir.tar.gz"
+_INSTALLS: Final = re.compile(r"^if \[\[ -f '([^'\n]+)' \]\]; then$.*?/install_requirements\.py ", re.M | re.S)
+"""Where the script that the SDK writes installs what a file requires."""
 
 
 class ProcessingJobs(JobRuns):
@@ -23,6 +31,11 @@ class ProcessingJobs(JobRuns):
 
     kind = "processing-job"
     prefix = "Processing"
+
+    def __init__(self, parts: JobParts, turns: asyncio.Semaphore, requirements: Requirements) -> None:
+        """Keep the parts; jobs of other kinds may take their turns by the same semaphore."""
+        super().__init__(parts, turns)
+        self._requirements = requirements
 
     def refuse(self, request: Document) -> None:
         """Refuse what this machine does not do, and what lies outside the container's own folder."""
@@ -61,6 +74,9 @@ class ProcessingJobs(JobRuns):
         command = (*specification["ContainerEntrypoint"], *specification.get("ContainerArguments", ()))
         name = document["ProcessingJobName"]
         say = self.logs.writer(logs.PROCESSING, f"{name}/algo-1-{int(document['ProcessingStartTime'])}")
+        image = await self._with_packages(run, image, folder, say)
+        if run.stopping.is_set():
+            return "Stopped"
         environment = {
             "AWS_REGION": self.names.region,
             "PROCESSING_JOB_ARN": document["ProcessingJobArn"],
@@ -82,12 +98,44 @@ class ProcessingJobs(JobRuns):
         await in_thread(self._upload, document, folder)
         return "Completed" if ended == 0 else "Stopped"
 
+    async def _with_packages(self, run: JobRun, image: Image, folder: Path, say: TakeLine) -> Image:
+        """Return the image with the packages that the SDK's FrameworkProcessor would have pip install in the job."""
+        code = folder / "code"
+        name = await in_thread(_required, run.document, folder, code, say)
+        if name is None:
+            return image
+        try:
+            return await unless_stopped(run, self._requirements.made(image, code, say, name)) or image
+        except RequirementsFailed as failed:
+            raise RunFailed(str(failed)) from failed
+
     def _upload(self, document: Document, folder: Path) -> None:
         for made in document.get("ProcessingOutputConfig", {}).get("Outputs", []):
             if made.get("AppManaged"):
                 continue
             place = _within(folder, made["S3Output"]["LocalPath"])
             self.objects.upload_files(own_files(folder, place), place, made["S3Output"]["S3Uri"])
+
+
+def _required(document: Document, folder: Path, code: Path, say: TakeLine) -> str | None:
+    """Unpack the code of a FrameworkProcessor once more, into ``code``; return its requirements file; None: it has none.
+
+    The script that the SDK has written is its entrypoint, and names the file: the script is read, never executed here.
+    """
+    command = document["AppSpecification"]["ContainerEntrypoint"]
+    place, bundle = PurePosixPath(command[-1]), _within(folder, _BUNDLE)
+    if not place.is_relative_to(_ROOT / "processing") or ".." in place.parts or not own_text(folder, bundle):
+        return None
+    named = _INSTALLS.search(own_text(folder, _within(folder, str(place))))
+    if named is None:
+        return None
+    try:
+        with bundle.open("rb") as packed:
+            unpack(packed, code)
+    except ArchiveRefused as refused:
+        say(f"sourcedir.tar.gz: {refused}: packages that it requires are not installed")
+        return None
+    return named[1] if own_text(folder, code / named[1]) else None
 
 
 def _within(folder: Path, place: str) -> Path:

@@ -13,7 +13,7 @@ from deploy.local.sagemaker.containers import Image, ImageNotInstalled, TakeLine
 from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError, invalid
 from deploy.local.sagemaker.job_folder import FAILURE_LENGTH, failure_reason, lay_out, required, upload, variables
-from deploy.local.sagemaker.job_runs import JobParts, JobRun, JobRuns, RunFailed, carried_out
+from deploy.local.sagemaker.job_runs import JobParts, JobRun, JobRuns, RunFailed, carried_out, unless_stopped
 from deploy.local.sagemaker.requirements import Requirements, RequirementsFailed
 from deploy.local.sagemaker.threads import in_thread
 
@@ -222,13 +222,7 @@ class TrainingJobs(JobRuns):
             name = required(folder)
             return await self._requirements.made(trained, folder / "input/data/code", say, name) if name else trained
 
-        made = asyncio.create_task(make())
-        asked = asyncio.create_task(run.stopping.wait())
         try:
-            await asyncio.wait({made, asked}, return_when=asyncio.FIRST_COMPLETED)
-            return made.result() if made.done() else image
+            return await unless_stopped(run, make()) or image
         except (ImageNotInstalled, RequirementsFailed) as missing:
             raise RunFailed(str(missing)) from missing
-        finally:
-            made.cancel()
-            asked.cancel()
