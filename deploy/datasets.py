@@ -50,7 +50,7 @@ def show_one(one: dict[str, Any], console: Console) -> None:
         "digest": one["digest"],
         "made": f"{one['made'][:19].replace('T', ' ')} UTC, asked for by {one['by'] or 'somebody'}",
         "gone": one["gone"] and f"its data are deleted: {one['gone']}",
-        "trained on": f"{one['trained_on']:,} drawings of players, each of weight {one['weight']:g}, beside MNIST's",
+        "trained on": f"{one['trained_on']:,} drawings of players, each of weight {one['weight']:g} at most beside MNIST's",
         "MNIST": f"bases/{base}" if base else "a part of the dataset",
         "held back": f"{one['held_back']:,} drawings ({one['split'] or 'by drawing'})",
         "people": f"{one['people']:,}, of whom {one['new_people']:,} are not in the dataset before",

@@ -10,6 +10,7 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Final
 
@@ -47,6 +48,8 @@ class Feedback:
     """Whether the label came over the quota, so that no model of everybody's learns it."""
     place: tuple[int, int] = (0, 0)
     """Partition and offset on examples.v1."""
+    trust: float = 1.0
+    """How much the label counts beside others', above 0 and at most 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,7 @@ def assemble(
         mnist: The base, each of weight 1 or as given.
         examples: Every revision of every example, in any order.
         held_back: Share of the people whose drawings are kept from training, 0..1.
-        weight: How much a player's drawing counts beside one of MNIST.
+        weight: How much a player's drawing counts beside one of MNIST, if its label is trusted wholly.
         newest_s: The newest drawings of so many seconds are kept from training, whoever drew them; 0: none.
     """
     (feedback, excluded), split = sorted_out(examples), Split(held_back, newest_s)
@@ -177,7 +180,7 @@ def _images(examples: Sequence[Feedback], weight: float) -> LabelledImages:
     return LabelledImages(
         np.frombuffer(pixels, np.uint8).reshape(-1, PIXELS),
         np.array([example.label for example in examples], np.uint8),
-        np.full(len(examples), weight, np.float32),
+        np.array([weight * example.trust for example in examples], np.float32),
     )
 
 
@@ -215,11 +218,20 @@ def holdout_from_npz(raw: bytes) -> HeldBack:
 
 
 def rows_npz(trained: Sequence[Feedback], held: Sequence[Feedback]) -> bytes:
-    """Encode where drawings are on the log, in the order of a dataset's two files: ``partition``, ``offset``, ``trained``."""
-    places = np.array([one.place for one in [*trained, *held]], np.int64).reshape(-1, 2)
+    """Encode where drawings are on the log, in the order of a dataset's two files, and how much each label counts."""
+    both = [*trained, *held]
+    places = np.array([one.place for one in both], np.int64).reshape(-1, 2)
+    trust = np.array([*(one.trust for one in trained), *(1.0 for _ in held)], np.float64)
     out = io.BytesIO()
-    np.savez(out, partition=places[:, 0], offset=places[:, 1], trained=np.arange(len(places)) < len(trained))
+    np.savez(out, partition=places[:, 0], offset=places[:, 1], trained=np.arange(len(places)) < len(trained), trust=trust)
     return out.getvalue()
+
+
+def rows_from_npz(raw: bytes) -> dict[tuple[int, int], float]:
+    """Return how much each drawing's label counts, by its place on the log; in an older file each counts whole."""
+    with np.load(io.BytesIO(raw), allow_pickle=False) as rows:
+        places = zip(rows["partition"].tolist(), rows["offset"].tolist(), strict=True)
+        return dict(zip(places, rows["trust"].tolist() if "trust" in rows else repeat(1.0), strict=False))
 
 
 # --- the world -------------------------------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ from contracts.events import LessonTaught, RetrainModel, mark_of
 from contracts.ports import Blobs, Bus, NoSuchBlob
 from contracts.settings import Settings
 from producers.whole_log import all_records
-from trainers import dataset, dataset_store, label_trust
+from trainers import dataset, dataset_store
 from trainers.jobs import Pause
+from trainers.label_trust import LEAST, label_trust, mean_trust
 from trainers.model_log import ModelLog
 from trainers.promote import say
 from trainers.rebuild_progress import Teller
@@ -53,21 +54,27 @@ class DatasetMaker:
         marks = frozenset(self._model_log.marks)
         forgotten = {player for player in {one.player_id for one in examples} if mark_of(player) in marks} if marks else set()
         examples = [one for one in examples if one.player_id not in forgotten]  # a write that came late has brought them back
-        trust = label_trust.trust_of(all_records(self._bus, [LessonTaught.topic]))
-        why = {player: "not trusted" for player, share in trust.items() if share < label_trust.LEAST}
+        believed = label_trust(all_records(self._bus, [LessonTaught.topic]))
+        trust = believed.players
+        why = {player: "not trusted" for player, share in trust.items() if share < LEAST}
         why |= {player: "banned" for player, restriction in self._model_log.restrictions().items() if restriction == "banned"}
         left_out = Counter(why[example.player_id] for example in examples if example.player_id in why)
-        kept = [example for example in examples if example.player_id not in why]
+        others = [example for example in examples if example.player_id not in why]
         if left_out:
             several = {example.player_id for example in examples if example.player_id in why}
             told = ", ".join(f"{n} {reason}" for reason, n in sorted(left_out.items()))
             tell.step("dataset", f"examples of {len(several)} players are left out: {told}")
+        weights = believed.weights(others)
+        kept = [replace(one, trust=weight) for one in others if (weight := weights.get(one.drawing_id, 1.0)) > 0]
+        if doubted := len(others) - len(kept):
+            left_out["label not trusted"] = doubted
+            tell.step("dataset", f"{doubted} labels of other players are left out, which the learner does not trust")
         drawings = Counter(example.player_id for example in kept)
         return kept, dataset_store.Making(
             keys=keys,
             weight=self._settings.feedback_weight,
             excluded=left_out,
-            trust=label_trust.mean_trust(trust, drawings),
+            trust=mean_trust(trust, drawings),
             forgotten=len(self._model_log.marks),
         )
 

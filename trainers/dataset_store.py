@@ -6,11 +6,10 @@ MNIST, is stored once and not in each dataset.
 """
 
 import hashlib
-import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +20,7 @@ import numpy as np
 from contracts.events import DIGITS, PLAYER_PARTITIONS, DatasetMade, mark_of, now
 from contracts.ports import Blobs, NoSuchBlob
 from trainers.archive_names import ends_of, named_objects
-from trainers.dataset import Dataset, assemble, from_npz, read_archive
+from trainers.dataset import Dataset, assemble, from_npz, read_archive, rows_from_npz
 
 PREFIX: Final = "datasets/"
 BASES: Final = "bases/"
@@ -74,7 +73,7 @@ def manifest(dataset: Dataset, making: Making, at: datetime) -> dict[str, Any]:
     """Describe what a dataset was made of, for its place on S3 and for the lineage of models that are trained on it."""
     files = dict(zip(_DATA, (dataset.train_bytes, dataset.holdout_bytes, dataset.rows_bytes), strict=True))
     counted = len(dataset.train) - dataset.feedback
-    own = dataset.train.labels[counted:]
+    own, weights = dataset.train.labels[counted:], dataset.train.weights[counted:]
     return {
         "digest": dataset.digest,
         "at": at.isoformat(),
@@ -90,6 +89,7 @@ def manifest(dataset: Dataset, making: Making, at: datetime) -> dict[str, Any]:
         "held_back": dataset.split.share,
         "newest_s": dataset.split.newest_s,
         "weight": making.weight,
+        "label_weights": {f"{weight:g}": n for weight, n in sorted(Counter(weights.tolist()).items())},
         "players": dict(dataset.players),
         "new_people": len(set(dataset.players) - making.known),
         "excluded": dict(Counter(dataset.excluded) + Counter(making.excluded)),
@@ -271,11 +271,10 @@ def verify(blobs: Blobs, digest: str) -> list[Finding]:
         out.append(Finding(name, found == wanted, f"{len(contents[name])} bytes, sha256 {found[:12]}"))
     if not all(one.holds for one in out):
         return out
-    with np.load(io.BytesIO(contents[_DATA[2]]), allow_pickle=False) as rows:
-        wanted_rows = set(zip(rows["partition"].tolist(), rows["offset"].tolist(), strict=True))
-    examples = [one for one in read_archive(blobs)[0] if one.place in wanted_rows]
-    if (missing := len(wanted_rows) - len(examples)) > 0:
-        return [*out, Finding("archive", False, f"{missing} of {len(wanted_rows)} examples are not in the archive any more")]
+    trust = rows_from_npz(contents[_DATA[2]])
+    examples = [replace(one, trust=trust[one.place]) for one in read_archive(blobs)[0] if one.place in trust]
+    if (missing := len(trust) - len(examples)) > 0:
+        return [*out, Finding("archive", False, f"{missing} of {len(trust)} examples are not in the archive any more")]
     again = assemble(from_npz(contents["base"]), examples, told["held_back"], told["weight"], told["newest_s"])
     return [*out, Finding("made again", again.digest == digest, f"from {len(examples)} examples: digest {again.digest[:12]}")]
 

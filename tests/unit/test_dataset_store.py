@@ -1,6 +1,7 @@
 """Datasets on S3: the manifest that makes the same bytes again, and what is deleted."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -10,15 +11,15 @@ from contracts.events import now
 from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
 from producers.whole_log import all_records
-from tests.histories import lesson, taken_back
+from tests.histories import lesson, named, taken_back
 from tests.unit.test_archive import example
 from trainers import dataset, dataset_store
 from trainers.archive import Archive
 from trainers.compaction import tidy
-from trainers.dataset import LabelledImages, assemble, from_npz, holdout_from_npz
+from trainers.dataset import Feedback, LabelledImages, assemble, from_npz, holdout_from_npz
 from trainers.dataset_store import Making, announced, code_version, store, stored, verify
 from trainers.example_sink import Placed
-from trainers.label_trust import mean_trust, trust_of
+from trainers.label_trust import LessonTrust, label_trust, mean_trust
 from trainers.split import is_held_back
 
 BASE = LabelledImages(np.zeros((3, 784), np.uint8), np.array([1, 2, 3], np.uint8), np.ones(3, np.float32))
@@ -126,11 +127,61 @@ def test_trust_is_the_weight_of_the_lessons_in_force_and_nothing_is_known_of_new
         one = taught("shifting", n, newcomer=True)
         bus.publish(taken_back(one, number=next(numbers))).result()
         bus.publish(taken_back(one, number=one.number)).result()
+    for one in [taught("liar from the first", n, newcomer=True) for n in range(5)]:
+        bus.publish(taken_back(one, number=next(numbers))).result()  # the sixth is never taught
     records = list(all_records(bus, ["lessons.v1"]))
-    trust = trust_of([*records, *records])
-    assert trust == {"honest": 1.0, "half": 0.5, "shifting": 0.0}
+    trust = label_trust([*records, *records]).players
+    assert trust == {"honest": 1.0, "half": 0.5, "shifting": 0.0, "liar from the first": 0.0}
     assert mean_trust(trust, {"honest": 3, "half": 1, "new": 100}) == 0.875
     assert mean_trust(trust, {"new": 100}) is None
+
+
+def said(player: str, n: int, revision: int = 1, label: int | None = 3) -> Feedback:
+    """A player's n-th drawing, which is the n-th example of its partition."""
+    return Feedback(n, str(named(f"drawing of {player}/{n}")), player, revision, label, bytes(784), place=(0, n * 9 + revision))
+
+
+def test_a_label_of_a_known_player_counts_as_its_lesson_and_others_whole(monkeypatch):
+    monkeypatch.setattr("trainers.label_trust.KEPT", 6)
+    lessons = {str(named(f"drawing of ada/{n}")): weight for n, weight in {1: 1.0, 2: 0.5, 3: 0.0, 5: 1.0, 6: 1.0}.items()}
+    told = LessonTrust({"ada": 0.75}, {"ada": lessons, "new": {}})
+    examples = [said("ada", n) for n in range(9)] + [said("new", 1), said("ada", 1, 2, None), said("ada", 1, 3, 4)]
+
+    weights = {(player, n): told.weights(examples).get(str(named(f"drawing of {player}/{n}")), 1.0) for player, n in CASES}
+
+    assert weights == CASES
+
+
+CASES = {
+    ("ada", 1): 0.75,  # six newer ones stand before it
+    ("ada", 2): 0.75,
+    ("ada", 3): 0.0,  # it was taken back
+    ("ada", 4): 0.0,  # it was never taught
+    ("ada", 5): 1.0,
+    ("ada", 6): 1.0,
+    ("ada", 7): 0.75,  # the learner has not come so far
+    ("ada", 8): 0.75,
+    ("new", 1): 1.0,  # nobody knows
+}
+
+
+def test_a_player_s_lessons_of_an_older_series_do_not_count_beside_newer_ones():
+    bus = open_bus("memory://label-trust-series")
+    for number, (series, n) in enumerate([("old", 1), ("old", 2), ("new", 1)], 1):
+        bus.publish(lesson(f"ada/{n}", number=number, player_id="ada", series=series, newcomer=False)).result()
+    assert label_trust(all_records(bus, ["lessons.v1"])).lessons == {"ada": {str(named("drawing of ada/1")): 1.0}}
+
+
+def test_labels_that_count_half_are_made_again_as_they_counted_whoever_is_trusted_since(blobs):
+    examples, keys = dataset.read_archive(blobs)
+    halves = [replace(one, trust=0.5) if one.label == 7 else one for one in examples]
+    whole = assemble(BASE, examples, 0.2, 3.0, 5.0)
+    told = store(blobs, assemble(BASE, halves, 0.2, 3.0, 5.0), Making(keys=keys, weight=3.0))
+    own = from_npz(blobs.get(stored(told).train + "train.npz"))
+    assert set(zip(own.labels.tolist(), own.weights.tolist(), strict=True)) == {(n, 1.5 if n == 7 else 3.0) for n in range(10)}
+    assert told["label_weights"] == {"1.5": (own.labels == 7).sum(), "3": (own.labels != 7).sum()}
+    assert told["digest"] != whole.digest
+    assert all(one.holds for one in verify(blobs, told["digest"]))
 
 
 def test_the_code_version_is_stable():
