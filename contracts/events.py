@@ -44,6 +44,8 @@ Text = Annotated[str, Field(max_length=10_000)]
 Name = Annotated[str, Field(max_length=200)]
 Resource = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,62})?$")]
 """The name of an endpoint or of its variant, which is part of an address; empty: there is none."""
+Device = Literal["mouse", "pen", "touch"]
+"""What a drawing was made with, as the browser says (PointerEvent.pointerType)."""
 MAX_GUESSES: Final = 64
 """The most guesses on one drawing, and so in an example: several times the number of models and candidates."""
 MAX_CORRECTIONS: Final = 64
@@ -154,6 +156,8 @@ class DrawingSubmitted(Event):
     """The picked drawing of the same question that this one takes the place of: its player has added a stroke."""
     probe: bool = False
     """Whether the API itself or an app asks, outside the game; a probe is never final, and always answered."""
+    device: Device | None = None
+    """What it was made with, by the browser's word; None: nobody knows, as of drawings that are older than this."""
     raster: Annotated[bytes, Field(min_length=784, max_length=784)] | None = None
     """Pixels instead of strokes, on probes only: 28 x 28, row by row, one byte each, 0 is paper."""
     models: Annotated[list[ModelName], Field(max_length=MAX_GUESSES)] | None = None
@@ -600,6 +604,8 @@ class ExampleLabelled(Event):
     """See `DrawingSubmitted.picked`."""
     instead_of: UUID | None = None
     """See `DrawingSubmitted.instead_of`."""
+    device: Device | None = None
+    """See `DrawingSubmitted.device`."""
     drawn_at: Time
     strokes: Strokes
     width: Annotated[float, Field(gt=0, le=MAX_SIDE)]
@@ -1209,6 +1215,7 @@ class ModelEvent(Event):
 GateVerdict = Literal["promoted", "refused", "undecided"]
 """What the gate says of a version: it may answer the players; it may not; nobody can tell yet, and it may not."""
 _Difference = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
+_ByDevice = dict[Device | Literal["unknown"], Count]
 _TenCounts = Annotated[list[Count], Field(min_length=DIGITS, max_length=DIGITS)]
 
 
@@ -1246,6 +1253,10 @@ class BesideChampion(_Beside):
     """By the digit drawn."""
     digit_won: _TenCounts
     digit_lost: _TenCounts
+    device_judged: _ByDevice = {}
+    """By what was drawn with; empty: it was judged before that was told."""
+    device_won: _ByDevice = {}
+    device_lost: _ByDevice = {}
     newest_judged: Count = 0
     """Drawings that were held back for their time, by people of whom older ones were trained on."""
     newest_won: Count = 0

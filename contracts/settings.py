@@ -138,8 +138,7 @@ class Settings(TrainingSettings):
     learning_signing_key: str | None = _made("key by which learning signs the drift that it detects")
     trainer_signing_key: str | None = _made("key by which the trainer signs outcomes and commands by policy")
     command_keys: str | None = Field(
-        None,
-        description="public keys that prove what is signed, as process:key, comma between; not given: of the signing keys",
+        None, description="public keys that prove what is signed, as process:key, comma between; not given: of the signing keys"
     )
     api_keys: str | None = Field(
         None, description="keys of apps for /api/predict, as name:key, comma between; not given: one is made by up"
@@ -333,8 +332,7 @@ class Settings(TrainingSettings):
 AWS_SECRETS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 GAME_SECRETS = ("operator_token", "seat_secret", "api_keys", "api_signing_key", "command_keys")
 """The API's: what admits players, operators and apps, and what signs and proves commands."""
-ROUTER_SECRETS = (*AWS_SECRETS, "router_signing_key")
-LEARNING_SECRETS = ("learning_signing_key",)
+ROUTER_SECRETS, LEARNING_SECRETS = (*AWS_SECRETS, "router_signing_key"), ("learning_signing_key",)
 TRAINER_SECRETS = (*AWS_SECRETS, "trainer_signing_key", "command_keys")
 SECRETS = (*AWS_SECRETS[:2], *GAME_SECRETS[:-1], "router_signing_key", *LEARNING_SECRETS, "trainer_signing_key")
 """Settings that `gamenight up` makes when they are not given."""

@@ -1,6 +1,6 @@
 """Says in words how a version did beside the champion, for `gamenight models NAME`. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -20,8 +20,10 @@ def compared(told: Mapping[str, Any] | None) -> str:
             f"people {told['difference'] * 100:+.2f} points, {told['low'] * 100:+.2f} to {told['high'] * 100:+.2f}:"
             f" {told['people']} people, better for {told['better']}, worse for {told['worse']}",
             f"one by one from {least} to {greatest}, half of them between {quarter} and {most_of}, median {median}",
-            f"digits {_digits(told['digit_judged'], told['digit_won'], told['digit_lost'])}",
+            f"digits {_slices(enumerate(told['digit_judged']), told['digit_won'], told['digit_lost'])}",
         ]
+        if told.get("device_judged"):
+            lines.append(f"devices {_slices(told['device_judged'].items(), told['device_won'], told['device_lost'])}")
     if told["newest_judged"]:
         lines.append(f"newest {told['newest_judged']} drawings: {told['newest_won']} won, {told['newest_lost']} lost")
     lines.append(f"MNIST {told['mnist_won']} won, {told['mnist_lost']} lost")
@@ -46,6 +48,5 @@ def on_live(told: Mapping[str, Any] | None) -> str:
     )
 
 
-def _digits(drawings: Sequence[int], won: Sequence[int], lost: Sequence[int]) -> str:
-    named = enumerate(zip(drawings, won, lost, strict=True))
-    return ", ".join(f"{digit}: {more - fewer:+d} of {n}" for digit, (n, more, fewer) in named if n)
+def _slices(drawings: Iterable[tuple[Any, int]], won: Any, lost: Any) -> str:
+    return ", ".join(f"{one}: {won[one] - lost[one]:+d} of {n}" for one, n in drawings if n)

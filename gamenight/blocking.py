@@ -8,6 +8,7 @@ from concurrent.futures import Future, wait
 from typing import Any, Final, Self, TypeVar
 from uuid import UUID
 
+from contracts.events import Device
 from gamenight.conversation import PenPath, SeenDrawing, SeenReceipt
 from gamenight.player import WAIT_S, AsyncPlayer
 from gamenight.sockets import HERE
@@ -152,10 +153,13 @@ class Player:
         size: tuple[float, float] | None = None,
         final: bool = True,
         asked: int | None = None,
+        device: Device | None = None,
         drawing_id: UUID | None = None,
     ) -> SeenDrawing:
         """Send a drawing and wait for its guesses, see `AsyncPlayer.draw`."""
-        return self._loop.run(self._player.draw(strokes, size=size, final=final, asked=asked, drawing_id=drawing_id))
+        return self._loop.run(
+            self._player.draw(strokes, size=size, final=final, asked=asked, device=device, drawing_id=drawing_id)
+        )
 
     def correct(self, drawing: SeenDrawing | UUID, label: int) -> SeenReceipt:
         """Say what a drawing is and wait for the receipts, see `AsyncPlayer.correct`."""

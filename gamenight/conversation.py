@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
+from contracts.events import Device
 from gamenight.errors import GameNightRefused
 from gamenight.outbox import ClientFrame, ClientOutbox
 
@@ -143,7 +144,13 @@ class Conversation:
         return {**self._join, "seat": self.seat}
 
     def draw(
-        self, drawing_id: UUID, strokes: Sequence[PenPath], size: tuple[float, float] | None, final: bool, asked: int | None
+        self,
+        drawing_id: UUID,
+        strokes: Sequence[PenPath],
+        size: tuple[float, float] | None,
+        final: bool,
+        asked: int | None,
+        device: Device | None = None,
     ) -> ClientFrame:
         """Note a drawing, and return its frame.
 
@@ -152,7 +159,7 @@ class Conversation:
         points = [[[float(value) for value in point] for point in stroke] for stroke in strokes]
         side = max([_SIDE, *(value for stroke in points for point in stroke for value in point[:2])])
         width, height = size or (side, side)
-        frame = {
+        frame: dict[str, Any] = {
             "type": "draw",
             "drawing_id": str(drawing_id),
             "strokes": points,
@@ -161,6 +168,8 @@ class Conversation:
             "final": final,
             "asked": asked,
         }
+        if device is not None:  # a game of before has no such field, and refuses what it does not know
+            frame["device"] = device
         self.refusals.pop(str(drawing_id), None)
         known = self.drawings.get(str(drawing_id))
         if known is None or not (known.final and final):

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import orjson
 
+from contracts.events import Device
 from gamenight.conversation import Conversation, PenPath, SeenDrawing, SeenReceipt
 from gamenight.errors import GameNightSilent, GameNightUnreachable
 from gamenight.outbox import ClientFrame
@@ -94,6 +95,7 @@ class AsyncPlayer:
         size: tuple[float, float] | None = None,
         final: bool = True,
         asked: int | None = None,
+        device: Device | None = None,
         drawing_id: UUID | None = None,
     ) -> SeenDrawing:
         """Send a drawing, and wait until it is saved and every model has answered or is missed.
@@ -103,6 +105,7 @@ class AsyncPlayer:
             size: Width and height of the canvas; None: as large as the drawing needs.
             final: Whether the drawing is finished; if not, it is a preview, which nobody learns from.
             asked: The `question` that it answers, if it does.
+            device: What it was drawn with: mouse, pen or touch; None: something else.
             drawing_id: Its id; None: a new one. The same id again is the same drawing: this waits for it once more.
 
         Raises:
@@ -111,7 +114,7 @@ class AsyncPlayer:
             GameNightUnreachable: If the game has gone, and did not come back in time.
         """
         named = drawing_id or uuid4()
-        frame = self.talk.draw(named, strokes, size, final, asked)
+        frame = self.talk.draw(named, strokes, size, final, asked, device)
         drawing = self.talk.drawings[str(named)]
         await self._say(frame, final)
         await self._until(lambda: self.talk.answered(drawing), "the drawing is not answered", named)

@@ -103,6 +103,7 @@ class SimulatedPlayer:
                 "height": inked.height,
                 "final": final,
                 "asked": self._question if self._question == label else None,
+                "device": "pen",
             }
         )
 

@@ -229,6 +229,7 @@ class Story:
             gold=drawing.gold,
             picked=drawing.picked,
             instead_of=drawing.instead_of,
+            device=drawing.device,
             drawn_at=drawing.at,
             strokes=drawing.strokes,
             width=drawing.width,

@@ -60,6 +60,7 @@ _FIELDS: "Final[list[pa.Field[Any]]]" = [
     pa.field("label", pa.int8()),  # null: the player withdrew their correction
     pa.field("over_quota", pa.bool_()),  # whether the player's own model alone learns it; null, or no such column: it is older
     pa.field("asked", pa.int8()),
+    pa.field("device", pa.string()),  # mouse, pen, touch; null: not known, or no such column: it is older
     pa.field("drawn_at", pa.timestamp("us", tz="UTC"), nullable=False),
     pa.field("at", pa.timestamp("us", tz="UTC"), nullable=False),
     pa.field("raster", pa.binary()),  # 784 bytes, row by row, 0 is paper; null: no model has read it

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 from contracts.drawing import SIDE
 from contracts.ports import Blobs
 from trainers.archive import read_rows
-from trainers.split import FIELDS, HeldBack, Split, divided
+from trainers.split import FIELDS, UNKNOWN, HeldBack, Split, divided
 from trainers.split import held_back as hold_back
 
 PIXELS: Final = SIDE * SIDE
 MNIST: Final = Path(__file__).parents[1] / "data" / "mnist"
 _COLUMNS: Final = ("drawing_id", "player_id", "revision", "label", "drawn_at", "raster")
 _OVER: Final = "over_quota"
+_DEVICE: Final = "device"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -50,6 +51,8 @@ class Feedback:
     """Partition and offset on examples.v1."""
     trust: float = 1.0
     """How much the label counts beside others', above 0 and at most 1."""
+    device: str = UNKNOWN
+    """What it was drawn with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +201,13 @@ def from_npz(raw: bytes) -> LabelledImages:
 
 
 def holdout_npz(data: HeldBack) -> bytes:
-    """Encode held-back drawings as an npz file; the same data gives the same bytes."""
+    """Encode held-back drawings as an npz file; the same data gives the same bytes.
+
+    Devices are left out where none is known, so that datasets of before they were told are the same bytes as ever.
+    """
     out = io.BytesIO()
-    np.savez(out, **{name: getattr(data, name) for name in FIELDS})
+    told = [name for name in FIELDS if name != "devices" or data.devices.any()]
+    np.savez(out, **{name: getattr(data, name) for name in told})
     return out.getvalue()
 
 
@@ -211,10 +218,11 @@ def holdout_from_npz(raw: bytes) -> HeldBack:
     """
     with np.load(io.BytesIO(raw), allow_pickle=False) as found:
         if "people" in found:
-            return HeldBack(*(found[name] for name in FIELDS))
+            told: dict[str, Any] = {"devices": np.zeros(len(found["labels"]), np.uint8), **found}
+            return HeldBack(*(told[name] for name in FIELDS))
         none = np.zeros(len(found["labels"]), np.uint8)
         people, times, newest = none.astype(np.int32), none.astype(np.int64), none.astype(bool)
-        return HeldBack(found["images"], found["labels"], people, none, none, times, newest)
+        return HeldBack(found["images"], found["labels"], people, none, none, times, newest, none)
 
 
 def rows_npz(trained: Sequence[Feedback], held: Sequence[Feedback]) -> bytes:
@@ -252,7 +260,7 @@ def read_archive(blobs: Blobs, since: Mapping[int, int] | None = None) -> tuple[
     """Read every archived revision of every example, and the keys of their objects; only ``since`` these offsets, if given."""
     first = since or {}
     tables, objects = read_rows(
-        blobs, [*_COLUMNS, _OVER], lambda one: any(span.last >= first.get(span.partition, 0) for span in one.spans)
+        blobs, [*_COLUMNS, _OVER, _DEVICE], lambda one: any(span.last >= first.get(span.partition, 0) for span in one.spans)
     )
     examples = (example for table in tables for example in _feedback(table))
     return [one for one in examples if one.place[1] >= first.get(one.place[0], 0)], [one.key for one in objects]
@@ -261,10 +269,12 @@ def read_archive(blobs: Blobs, since: Mapping[int, int] | None = None) -> tuple[
 def _feedback(table: pa.Table) -> list[Feedback]:
     columns = {name: table[name] for name in _COLUMNS}
     columns["drawn_at"] = pc.cast(columns["drawn_at"], "int64")
-    over = table[_OVER].to_pylist() if _OVER in table.column_names else [None] * len(table)
+    over, devices = (
+        table[name].to_pylist() if name in table.column_names else [None] * len(table) for name in (_OVER, _DEVICE)
+    )
     places = zip(table["partition"].to_pylist(), table["offset"].to_pylist(), strict=True)
-    rows = zip(*(columns[name].to_pylist() for name in _COLUMNS), over, places, strict=True)
+    rows = zip(*(columns[name].to_pylist() for name in _COLUMNS), over, places, devices, strict=True)
     return [
-        Feedback(at, drawing, player, revision, label, raster, bool(late), place)
-        for drawing, player, revision, label, at, raster, late, place in rows
+        Feedback(at, drawing, player, revision, label, raster, bool(late), place, device=device or UNKNOWN)
+        for drawing, player, revision, label, at, raster, late, place, device in rows
     ]

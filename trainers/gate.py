@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from contracts.events import DIGITS, BesideChampion, GateVerdict, LiveBeside, ModelPromoted, ModelPublished
 from contracts.paired import NOBODY, People, Size, needed
+from trainers.split import DEVICES
 
 LEAST_MNIST: Final = 0.985
 """Accuracy on MNIST below which a candidate is broken, whatever the champion's is."""
@@ -102,6 +103,8 @@ class Pictures:
     """Whose it is, an index."""
     newest: NDArray[np.bool_]
     """Whether it was held back for its time, and others of the person were trained on."""
+    devices: NDArray[np.uint8] | None = None
+    """What it was drawn with, as the place in `trainers.split.DEVICES`; None: nothing is known of that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +292,9 @@ def _compared(
         digit_judged=_by_digit(pictures, old),
         digit_won=_by_digit(pictures, old & won),
         digit_lost=_by_digit(pictures, old & lost),
+        device_judged=_by_device(pictures, old),
+        device_won=_by_device(pictures, old & won),
+        device_lost=_by_device(pictures, old & lost),
         newest_judged=int(pictures.newest.sum()),
         newest_won=int(won[pictures.newest].sum()),
         newest_lost=int(lost[pictures.newest].sum()),
@@ -300,6 +306,14 @@ def _compared(
 def _by_digit(pictures: Pictures, where: NDArray[np.bool_]) -> Sequence[int]:
     counts: list[int] = np.bincount(pictures.labels[where], minlength=DIGITS).tolist()
     return counts
+
+
+def _by_device(pictures: Pictures, where: NDArray[np.bool_]) -> dict[Any, int]:
+    """Return how many there are of each device that any of the pictures was drawn with."""
+    if pictures.devices is None:
+        return {}
+    counts = np.bincount(pictures.devices[where], minlength=len(DEVICES))
+    return {DEVICES[place]: int(counts[place]) for place in np.unique(pictures.devices[~pictures.newest]).tolist()}
 
 
 def at_most(seen: int, alpha: float) -> float:

@@ -45,7 +45,7 @@ class Judge:
             held_back = held_back.unseen(champion.lineage, round(champion.at.timestamp() * 1e6))
         mnist = dataset.read_mnist("t10k")
         marks, before, times = evaluate.compare(self._serving, candidate, champion, mnist, held_back, tell)
-        pictures = gate.Pictures(held_back.labels, held_back.people, held_back.newest)
+        pictures = gate.Pictures(held_back.labels, held_back.people, held_back.newest, held_back.devices)
         beside = champion.version if champion else ""
         decided = gate.judge(least_mnist, marks, before, pictures, beside=beside, tries=tries, policy=self._policy)
         metrics = {**marks.metrics(), **(_champions(before) if before else {}), **times}

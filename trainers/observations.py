@@ -171,6 +171,8 @@ def items(partition: int, offset: int, example: ExampleLabelled) -> list[dict[st
     }
     digits = {"label": example.label, "asked": example.asked}
     both |= {name: {"N": str(digit)} for name, digit in digits.items() if digit is not None}
+    if example.device:
+        both["device"] = {"S": example.device}
     if example.gold:
         both["gold"] = {"BOOL": True}
     shown: dict[str, dict[str, Any]] = {}

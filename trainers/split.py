@@ -8,13 +8,18 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.events import Device
+
 _KEY: Final = b"gamenight held back"
 """Makes this hash another than all others of the same ids. It never changes: a person would change sides."""
+UNKNOWN: Final = "unknown"
+DEVICES: Final = (UNKNOWN, *get_args(Device))
+"""What drawings are made with, in the order of their numbers: append only."""
 ALONE: Final = "MNIST alone"
 """What the lineage of a version says that has learned of no player's drawing."""
 
@@ -28,6 +33,8 @@ class ByPerson(Protocol):
     def drawing_id(self) -> str: ...
     @property
     def drawn_at_us(self) -> int: ...
+    @property
+    def device(self) -> str: ...
 
 
 _T = TypeVar("_T", bound=ByPerson)
@@ -68,6 +75,8 @@ class HeldBack:
     drawn_at_us: NDArray[np.int64]
     newest: NDArray[np.bool_]
     """Whether the drawing is held back for its time, and its person is not."""
+    devices: NDArray[np.uint8]
+    """What each was drawn with, as the place in `DEVICES`."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -147,6 +156,7 @@ def held_back(images: NDArray[np.uint8], labels: NDArray[np.uint8], drawings: Se
         np.array([_hundredths(rank_of_drawing(drawing.drawing_id)) for drawing in drawings], np.uint8),
         np.array([drawing.drawn_at_us for drawing in drawings], np.int64),
         np.arange(n) >= n - newest,
+        np.array([DEVICES.index(drawing.device) for drawing in drawings], np.uint8),
     )
 
 

@@ -175,6 +175,10 @@ def _slices(board: ModelBoard, version: ModelPublished) -> Iterator[Slice]:
             n = beside.digit_judged[digit]
             moved = (beside.digit_won[digit] - beside.digit_lost[digit]) / n if n else None
             yield Slice(of=f"their {digit}s", n=n, right=None, difference=moved, note=_note(n))
+        for device, n in beside.device_judged.items():
+            moved = (beside.device_won.get(device, 0) - beside.device_lost.get(device, 0)) / n if n else None
+            drawn = "drawn with something else, or nobody knows what" if device == "unknown" else f"drawn by {device}"
+            yield Slice(of=drawn, n=n, right=None, difference=moved, note=_note(n))
     counts = board.score(version.model)["versions"].get(version.version, {"n": 0, "correct": 0})
     live = Accuracy.of(counts["n"], counts["correct"])
     known = live.low is not None and live.high is not None

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from api.limits import RequestRefused
 from contracts.drawing import MAX_POINTS, MAX_SIDE, MAX_STROKES, Point, Strokes, check_limits
-from contracts.events import Digit
+from contracts.events import Device, Digit
 
 MAX_FRAME: Final = 65_536
 """The size of the largest frame in bytes; a larger one closes the socket with 1009."""
@@ -105,6 +105,8 @@ class Draw(_FromPlayer):
     height: Side
     final: bool
     asked: Digit | None = None
+    device: Device | None = None
+    """What is drawn with, as PointerEvent.pointerType says; null: something else, or not known."""
 
 
 class Correct(_FromPlayer):

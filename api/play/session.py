@@ -200,6 +200,7 @@ class Session:
             height=draw.height,
             final=draw.final,
             asked=draw.asked,
+            device=draw.device,
             gold=told.gold,
             picked=told.picked,
             instead_of=told.instead_of,
@@ -233,9 +234,8 @@ class Session:
             raise Mistake("unknown_drawing", "no finished drawing of yours has this id", message.drawing_id)
         if isinstance(message, Withdraw):
             self._charge(message, drawing, now)
-            withdrawn = CorrectionWithdrawn(
-                correction_id=message.correction_id, drawing_id=message.drawing_id, player_id=self.player_id, at=at
-            )
+            of = {"correction_id": message.correction_id, "drawing_id": message.drawing_id, "player_id": self.player_id}
+            withdrawn = CorrectionWithdrawn.model_validate(of | {"at": at})
             yield from self._put_correction(withdrawn, now)
             return
         known = recent.correction(message.correction_id)

@@ -18,7 +18,9 @@ from contracts.events import (
     TOPICS,
     WINDOW_S,
     WINDOWS,
+    DrawingSubmitted,
     Event,
+    ExampleLabelled,
     LessonTakenBack,
     LessonTaught,
     ScoresCounted,
@@ -67,6 +69,17 @@ def test_a_record_of_the_first_day_can_be_read(kind):
 
     assert type(event) is kind
     assert holds(json.loads(event.record_value()), golden(kind))
+
+
+def test_what_was_drawn_with_is_nothing_in_records_of_before_and_one_of_three_in_those_of_today():
+    for kind in (DrawingSubmitted, ExampleLabelled):
+        old = golden(kind)
+        assert "device" not in old
+        assert read(kind, old).device is None  # type: ignore[attr-defined]
+        assert read(kind, old | {"device": "touch"}).device == "touch"  # type: ignore[attr-defined]
+        for hostile in ("finger", "", "x" * 100_000, 7, ["pen"], {"pen": 1}):
+            with pytest.raises(UnknownEvent, match="device"):
+                read(kind, old | {"device": hostile})
 
 
 def test_every_event_of_the_module_is_on_its_list():

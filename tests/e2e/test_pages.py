@@ -39,6 +39,7 @@ def test_a_drawing_is_guessed_corrected_by_a_key_and_the_receipt_says_who_learne
     expect(game.page.locator("#past li")).to_have_count(1)
     [correction] = stage.corrections
     assert (correction.drawing_id, correction.label) == (stage.drawings[0].drawing_id, 7)
+    assert stage.drawings[0].device == "mouse"
 
 
 def test_guesses_are_shown_while_the_pen_is_still_down(stage: Stage, visit: Visits) -> None:
@@ -146,6 +147,7 @@ def test_a_finger_draws_as_a_mouse_does(stage: Stage, visit: Visits) -> None:
     game.page.locator("#digits button", has_text="4").tap()
     expect(game.page.locator("#receipt .line")).to_have_count(3)
     assert len(stage.drawings[0].strokes[0]) == 12
+    assert stage.drawings[0].device == "touch"
     assert game.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
@@ -160,6 +162,7 @@ def test_the_keyboard_alone_plays(stage: Stage, visit: Visits) -> None:
     game.page.keyboard.press("1")
     expect(game.page.locator('article[data-model="river"]')).to_contain_text("1 of 1 right")
     [[*stroke]] = stage.drawings[0].strokes
+    assert stage.drawings[0].device is None
     assert stroke[0][0] == stroke[-1][0]
     assert stroke[-1][1] > stroke[0][1]
 

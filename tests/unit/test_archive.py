@@ -2,6 +2,7 @@
 
 import io
 import threading
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from uuid import UUID, uuid4, uuid5
@@ -341,6 +342,23 @@ def test_the_archive_says_which_labels_came_over_the_quota_and_of_older_objects_
     assert sorted((one.drawing_id == str(late.drawing_id), one.over_quota) for one in found) == [
         (False, False), (False, False), (True, False), (True, True),
     ]  # fmt: skip
+
+
+def test_what_was_drawn_with_is_archived_and_of_older_objects_nobody_knows_it():
+    blobs = MemoryBlobs()
+    Archive(blobs).keep(0, [Placed(0, example(0).model_copy(update={"device": "touch"})), Placed(1, example(1))])
+    [key] = blobs.keys(archive.PREFIX)
+    older = io.BytesIO()
+    pq.write_table(pq.read_table(io.BytesIO(blobs.get(key))).drop_columns(["device", "partition"]), older)
+    blobs.put("examples/dt=2026-11-22/p1-000000000000-000000000001.parquet", older.getvalue())
+
+    found, _ = read_archive(blobs)
+
+    assert Counter(one.device for one in found) == {"touch": 1, "unknown": 3}
+    assert [items(0, 0, example(0).model_copy(update=told))[0].get("device") for told in ({"device": "touch"}, {})] == [
+        {"S": "touch"},
+        None,
+    ]
 
 
 def test_a_listing_of_before_a_write_does_not_count_after_it():

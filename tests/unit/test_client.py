@@ -36,7 +36,7 @@ async def test_a_player_draws_sees_the_guesses_and_teaches():
     game = Game()
     async with playing(game) as url, AsyncPlayer(url, "Ada") as ada:
         drawing = await ada.draw(SEVEN)
-        preview = await ada.draw(np.array(SEVEN), final=False)
+        preview = await ada.draw(np.array(SEVEN), final=False, device="pen")
         receipt = await ada.correct(drawing, 7)
 
     assert (drawing.saved, drawing.digit, set(drawing.guesses), drawing.missed) == (True, 3, set(MODELS), {})

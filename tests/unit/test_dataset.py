@@ -1,12 +1,14 @@
 """The dataset: the same for every order of arrival, and never what it is judged on."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainers.dataset import Feedback, LabelledImages, assemble, read_mnist, sorted_out, usable
+from trainers.dataset import Feedback, LabelledImages, assemble, holdout_from_npz, read_mnist, sorted_out, usable
+from trainers.split import DEVICES, FIELDS
 
 BASE = LabelledImages(np.zeros((3, 784), np.uint8), np.array([1, 2, 3], np.uint8), np.ones(3, np.float32))
 
@@ -48,6 +50,20 @@ def test_a_dataset_is_the_same_bytes_for_every_order_and_repetition(data):
     history = [said(n % 12, label=(n * 7) % 10, revision=1 + n // 12, player=f"player-{n % 12 % 5}") for n in range(30)]
     shuffled = data.draw(st.permutations(history + history[: data.draw(st.integers(0, 30))]))
     assert assemble(BASE, history, 0.3, 3.0, 2e-6).digest == assemble(BASE, shuffled, 0.3, 3.0, 2e-6).digest
+
+
+def test_held_back_drawings_say_what_they_were_drawn_with_and_where_nobody_knows_the_bytes_are_those_of_before():
+    history = [said(n, player=f"player-{n % 9}") for n in range(60)]
+    pens = [replace(one, device="pen" if one.player_id == "player-0" else "unknown") for one in history]
+    before, now = assemble(BASE, history, 0.9, 3.0), assemble(BASE, pens, 0.9, 3.0)
+
+    assert set(np.load(io.BytesIO(before.holdout_bytes)).files) == set(FIELDS) - {"devices"}
+    assert not holdout_from_npz(before.holdout_bytes).devices.any()
+    there = holdout_from_npz(now.holdout_bytes)
+    told = {DEVICES[device] for device, person in zip(there.devices, there.people, strict=True) if person == 0}
+    assert told == {"pen"}
+    assert there.at(there.people == 1).devices.tolist() == [0] * int((there.people == 1).sum())
+    assert (before.train_bytes, before.rows_bytes) == (now.train_bytes, now.rows_bytes)
 
 
 def test_players_drawings_weigh_as_told_beside_mnist():

@@ -60,7 +60,7 @@ def guessed(*labels: int) -> list[Any]:
 def test_a_row_is_a_guess_and_the_newest_label_counts_however_often_and_late_it_comes(exports: Any):
     first, changed = (
         example("d1", 1, guesses=guessed(7, 1)),
-        example("d1", 7, revision=5, guesses=guessed(7, 1), gold=True, asked=7),
+        example("d1", 7, revision=5, guesses=guessed(7, 1), gold=True, asked=7, device="pen"),
     )
     back = [example("d2", 3), example("d2", None, revision=4)]
 
@@ -74,6 +74,7 @@ def test_a_row_is_a_guess_and_the_newest_label_counts_however_often_and_late_it_
     assert (one["drawing_id"], one["drawn_at"], one["player"]) == (str(named("d1")), seconds(0), mark_of("ada"))
     assert (one["asked"], one["gold"], one["picked"], one["strokes"], one["points"]) == (7, True, None, 1, 2)
     assert (one["probability"], one["p7"], one["p1"], one["latency_ms"]) == (0.91, 0.91, pytest.approx(0.01), 8.0)
+    assert one["device"] == "pen"
     assert "ada" not in str(rows)
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from deploy.compared import compared
 from tests.histories import promoted, published
 from tests.roster import ROSTER
 from trainers import judging
@@ -50,6 +51,24 @@ def test_a_version_that_is_better_for_enough_people_is_promoted_with_its_reasons
         12,
         240,
     )
+
+
+def test_it_says_by_what_was_drawn_with_what_is_won_and_lost():
+    drawn = replace(pictures(12), devices=np.repeat(np.arange(12) % 3, 20).astype(np.uint8))
+    worse = dict.fromkeys(range(0, 12, 3), 18)
+
+    found = judge(None, marks(people=12, right=20, better=worse), marks(people=12), drawn, beside="3").beside
+
+    assert found
+    assert found.device_judged == {"unknown": 80, "mouse": 80, "pen": 80}
+    assert (found.device_won, found.device_lost) == (
+        {"unknown": 0, "mouse": 4, "pen": 4},
+        {"unknown": 4, "mouse": 0, "pen": 0},
+    )
+    assert "devices unknown: -4 of 80, mouse: +4 of 80, pen: +4 of 80" in compared(found.model_dump())
+    untold = gate(marks(people=12, right=20), marks(people=12), 12).beside
+    assert untold
+    assert "devices" not in compared(untold.model_dump())
 
 
 def test_of_equals_and_of_few_people_it_says_how_many_more_it_takes():

@@ -65,7 +65,7 @@ def refused(history: list[Event], cells: MemoryCells | None = None) -> list[tupl
 
 
 def test_a_correction_makes_an_example_of_the_drawing_and_the_guesses_shown():
-    history = [drawing(asked=1), answer(label=7), answer(label=1, model="xgboost"), correction(label=1)]
+    history = [drawing(asked=1, device="pen"), answer(label=7), answer(label=1, model="xgboost"), correction(label=1)]
 
     [example] = examples(history)
 
@@ -73,7 +73,7 @@ def test_a_correction_makes_an_example_of_the_drawing_and_the_guesses_shown():
     assert [(shown.model, shown.label) for shown in example.guesses] == [("river", 7), ("xgboost", 1)]
     assert example.guesses[0].latency_ms == 8.0
     assert example.features == features()
-    assert example.drawn_at == history[0].at
+    assert (example.drawn_at, example.device) == (history[0].at, "pen")
 
 
 def test_a_drawing_without_a_correction_is_no_example():

@@ -37,7 +37,8 @@ DIGEST = "d" * 64
 BESIDE = BesideChampion(
     champion="base1", tries=1, people=9, judged=400, won=20, lost=8, difference=0.03, low=-0.01, high=0.07, better=6, worse=2,
     quantiles=[-0.1, 0.0, 0.02, 0.05, 0.2], digit_judged=[80, 80, 80, 80, 80, 0, 0, 0, 0, 5],
-    digit_won=[8, 0, 0, 4, 4, 0, 0, 0, 0, 4], digit_lost=[4, 0, 0, 0, 4, 0, 0, 0, 0, 0], mnist_won=3, mnist_lost=5,
+    digit_won=[8, 0, 0, 4, 4, 0, 0, 0, 0, 4], digit_lost=[4, 0, 0, 0, 4, 0, 0, 0, 0, 0],
+    device_judged={"unknown": 100, "pen": 300}, device_won={"pen": 12}, device_lost={"pen": 6}, mnist_won=3, mnist_lost=5,
 )  # fmt: skip
 RETRAIN = RetrainModel(command_id=named("retrain"), target="xgboost", by="ada", reason="a week | of\ncorrections", at=NOON)
 
@@ -88,6 +89,8 @@ def test_a_card_says_of_whom_it_learned_how_good_it_is_for_whom_what_it_cost_and
         "too few to say",
         None,
     )
+    assert (slices["drawn by pen"].n, slices["drawn by pen"].difference) == (300, 0.02)
+    assert slices["drawn with something else, or nobody knows what"].difference == 0
     assert told.cost == {"training": "90 s on 1 x ml.m5.large", "on AWS": "$0.0029"}
     assert told.numbers == {"calibration error": "0.0123"}
     assert sorted((one.who, one.what.split(":")[0]) for one in told.approvals) == [

@@ -264,12 +264,13 @@ def test_a_full_room_takes_nobody_else(lobby, monkeypatch):
 
 
 def test_a_finished_drawing_is_put_and_saved_only_when_it_is_acknowledged(ada):
-    assert ada.draw("d1", asked=7) == []
+    assert ada.draw("d1", asked=7, device="touch") == []
     [event] = ada.put
 
     assert isinstance(event, DrawingSubmitted)
     assert (event.drawing_id, event.player_id, event.room) == (named("d1"), ada.session.player_id, ada.session.room)
     assert (event.strokes, event.asked, event.final) == ([[[10, 10, 0], [10.5, 90, 16]]], 7, True)
+    assert event.device == "touch"
     assert ada.kept(event) == [{"type": "saved", "drawing_id": str(named("d1"))}]
 
 
@@ -558,6 +559,9 @@ CORRECT: dict[str, Any] = {"type": "correct", "drawing_id": ID, "correction_id":
         ({**DRAW, "height": "9"}, "invalid"),
         ({**DRAW, "final": 1}, "invalid"),
         ({**DRAW, "asked": 10}, "invalid"),
+        ({**DRAW, "device": "finger"}, "invalid"),
+        ({**DRAW, "device": ["pen"]}, "invalid"),
+        ({**DRAW, "device": "pen" * 9000}, "invalid"),
         ({**DRAW, "drawing_id": "1"}, "invalid"),
         ({**DRAW, "drawing_id": 1}, "invalid"),
         ({"type": "draw"}, "invalid"),

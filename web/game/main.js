@@ -183,7 +183,7 @@ function finish() {
 
 /** @param {string} id @param {import("./strokes.js").Stroke[]} strokes @param {boolean} final */
 function draw(id, strokes, final) {
-  return { type: "draw", drawing_id: id, strokes, width: pad.side, height: pad.side, final, asked: state.asked };
+  return { type: "draw", drawing_id: id, strokes, width: pad.side, height: pad.side, final, asked: state.asked, device: pad.device };
 }
 
 /** An empty pad for a new drawing. */

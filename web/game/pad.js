@@ -4,10 +4,13 @@
 import { MAX_POINTS, MAX_STROKES, moved, scaled } from "./strokes.js";
 
 /** @typedef {import("./strokes.js").Stroke} Stroke */
+/** @typedef {"mouse" | "pen" | "touch"} Device */
 
 /** The width of the pen, as a share of the pad's side. */
 const PEN_WIDTH = 0.042;
 const KEY_STEP = 0.02;
+/** What the game tells apart; PointerEvent.pointerType may be anything. */
+const DEVICES = /** @type {const} */ (["mouse", "pen", "touch"]);
 /** Points beyond which the pen leaves no trace: more than may be sent, and what is sent is made to fit. */
 const FULL = 4 * MAX_POINTS;
 /** @type {Record<string, [number, number]>} */
@@ -22,6 +25,7 @@ export class Pad {
   #startedAt = 0;
   #points = 0;
   #side = 0;
+  /** What the newest stroke was drawn with: PointerEvent.pointerType; the keyboard is none of them. @type {Device | null} */ #device = null;
   #frame = 0;
   #canvas;
   #context;
@@ -56,6 +60,11 @@ export class Pad {
     return this.#side;
   }
 
+  /** What is drawn with; null: the keyboard, or something that the browser does not know. */
+  get device() {
+    return this.#device;
+  }
+
   get empty() {
     return this.strokes.length === 0;
   }
@@ -82,6 +91,7 @@ export class Pad {
     this.#canvas.setPointerCapture(event.pointerId);
     if (this.#begin()) {
       this.#pointer = event.pointerId;
+      this.#device = DEVICES.find((one) => one === event.pointerType) ?? null;
       this.#trace([event]);
     }
   }
@@ -129,6 +139,7 @@ export class Pad {
       this.#told.onLift();
     } else if (!event.repeat && !this.penDown && this.#begin()) {
       this.#keyPenDown = true;
+      this.#device = null;
       this.#addKeyPen(event.timeStamp);
     }
     this.#paintSoon();

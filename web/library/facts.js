@@ -26,6 +26,9 @@ import { shared, short } from "../lib/models.js";
  * @property {number[]} digit_judged
  * @property {number[]} digit_won
  * @property {number[]} digit_lost
+ * @property {Record<string, number>=} device_judged
+ * @property {Record<string, number>=} device_won
+ * @property {Record<string, number>=} device_lost
  * @property {number} newest_judged
  * @property {number} newest_won
  * @property {number} newest_lost
@@ -160,6 +163,8 @@ export function compared(told) {
       ["by digit", told.digit_judged.flatMap((n, digit) => (n ? [`${digit}: ${balance(told.digit_won[digit], told.digit_lost[digit])} of ${n}`] : [])).join(", ")],
     );
   }
+  const devices = Object.entries(told.device_judged ?? {}).filter(([, n]) => n);
+  if (told.people && devices.length) lines.push(["by device", devices.map(([device, n]) => `${device}: ${balance(told.device_won?.[device] ?? 0, told.device_lost?.[device] ?? 0)} of ${n}`).join(", ")]);
   if (told.newest_judged) lines.push(["newest", `${balance(told.newest_won, told.newest_lost)} of ${plural(told.newest_judged, "drawing")}`]);
   lines.push(["MNIST", `${told.mnist_won} won, ${told.mnist_lost} lost`]);
   if (told.needs_people) lines.push(["needs", `${plural(told.needs_drawings, "more drawing")}, of ${told.needs_people === 1 ? "another person" : `${count(told.needs_people)} other people`}`]);

@@ -50,12 +50,14 @@ test("how a version did beside the champion is told slice by slice, and what it 
   const told = {
     champion: "2", tries: 3, people: 8, judged: 245, difference: 0.011, low: -0.029, high: 0.054, better: 4, worse: 2, quantiles: [-0.05, 0, 0.01, 0.02, 0.1], needs_people: 58, needs_drawings: 1800,
     digit_judged: [20, 10, ...ten.slice(2)], digit_won: [3, ...ten.slice(1)], digit_lost: [1, 2, ...ten.slice(2)], newest_judged: 0, newest_won: 0, newest_lost: 0, mnist_won: 12, mnist_lost: 13,
+    device_judged: { unknown: 0, mouse: 200, touch: 45 }, device_won: { mouse: 3 }, device_lost: { touch: 2 },
   };
   const lines = Object.fromEntries(compared(told).map(([name, value]) => [name, plain(value)]));
   assert.equal(lines.beside, "2, try 3");
   assert.equal(lines["on people"], "+1.1 points, \u22122.9 to +5.4, on 245 drawings");
   assert.equal(lines.people, "8: better for 4, worse for 2");
   assert.equal(lines["by digit"], "0: +2 of 20, 1: \u22122 of 10");
+  assert.equal(lines["by device"], "mouse: +3 of 200, touch: \u22122 of 45");
   assert.equal(lines.needs, "1\u202f800 more drawings, of 58 other people");
   assert.deepEqual(compared(null), []);
 });
