@@ -12,6 +12,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as streams.__main__ has it
 
 import json
 import random
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 from typing import Annotated
@@ -21,16 +22,16 @@ import typer
 from numpy.typing import NDArray
 
 from contracts.drawing import rasterize
-from contracts.events import BLEND, PERSONAL_MODEL, LessonTaught, ShownGuess
+from contracts.events import BLEND, PERSONAL_MODEL, ExampleLabelled, LessonTaught, ShownGuess
 from contracts.ports import Origin
 from producers.handwriting import handwriting
 from producers.placement import partition_of
-from streams.blend import Blend, opinions
+from streams.blend import Blend, BlendWeights, opinions
 from streams.embedding import EmbeddingNetwork
 from streams.learner import Learner
 from streams.make_base import judge
 from streams.online_base import Base, load_base
-from streams.online_model import SHARED, OnlineModel
+from streams.online_model import SHARED, InForce, OnlineModel
 from streams.personal_model import PersonalModels
 from tests.histories import MemoryCells, shown
 from tests.roster import BATCH_MODELS
@@ -40,6 +41,10 @@ from tests.writers import drawings
 PEOPLE, PARTITIONS = 14, 4
 FIRST, WINDOW = 200, 500
 BATCH = 500
+LEARNERS = 2
+"""How many partitions the learner has."""
+Guesses = dict[str, NDArray[np.float64]]
+"""What each model says of a drawing, shape (10,)."""
 
 
 @cache
@@ -73,49 +78,90 @@ class Play:
     def __init__(self, base: Base) -> None:
         """Begin with nothing learned."""
         self._base = base
-        self._learner, self._lessons = Learner(base), MemoryCells()
-        list(self._learner.open(self._lessons, 0))
+        self._learner, self._lessons = Learner(base), [MemoryCells() for _ in range(LEARNERS)]
+        for source, cells in enumerate(self._lessons):
+            list(self._learner.open(cells, source))
         self._online, self._taught = OnlineModel(base, self._learner.series), 0
-        self._now = self._online.in_force()
+        self._now: InForce | None = None
         self.own, self._memory = PersonalModels(base), [MemoryCells() for _ in range(PARTITIONS)]
         for partition, cells in enumerate(self._memory):
             list(self.own.open(cells, partition))
         self._labels = 0
 
-    def guesses(self, player: str, writer: str, number: int) -> dict[str, NDArray[np.float64]]:
+    def copied(self) -> "Play":
+        """Return another that goes on from here: its folds read the cells, as those of a worker that starts again do."""
+        play = Play(self._base)
+        play._online.add(self._online.part())
+        play._taught, play._labels = self._taught, self._labels
+        play._lessons, play._memory = [cells.copy() for cells in self._lessons], self.memory()
+        for source, cells in enumerate(play._lessons):
+            list(play._learner.open(cells, source))
+        for partition, cells in enumerate(play._memory):
+            list(play.own.open(cells, partition))
+        return play
+
+    def memory(self) -> list[MemoryCells]:
+        """Return a copy of the cells of `own`, by partition."""
+        for partition, cells in enumerate(self._memory):
+            list(self.own.settle(cells, partition))
+        return [cells.copy() for cells in self._memory]
+
+    def shared(self, writer: str, number: int) -> NDArray[np.float64]:
+        """Return what the shared model says of a writer's drawing, shape (1, 10)."""
+        if self._now is None:
+            self._now = self._online.in_force()
+        rows = self._base.basis.rows(drawings(writer).embeddings[number : number + 1])
+        return self._now.solved.probabilities(rows)
+
+    def guesses(self, player: str, writer: str, number: int) -> Guesses:
         """Return what each model says of a writer's drawing, if this player draws it."""
         partition, one = partition_of(player.encode(), PARTITIONS), drawings(writer)
         embedding, raster = one.embeddings[number : number + 1], one.rasters[number : number + 1]
         said = {model: batch_answers()[model][writer][number] for model in BATCH_MODELS}
-        shared = self._now.solved.probabilities(self._base.basis.rows(embedding))
+        shared = self.shared(writer, number)
         said |= {SHARED: shared[0], PERSONAL_MODEL: self.own.answer(partition, player, embedding, raster, shared)[0][0]}
-        blend = Blend(self.own.blend_weights(partition), (), {})
-        for model in (*BATCH_MODELS, PERSONAL_MODEL):
-            blend.hear(model, opinions(said[model]))
-        return said | {BLEND: blend.probabilities(np.zeros(10))}
+        return said | {BLEND: blended(self.own.blend_weights(partition), said)}
 
     def label(
-        self,
-        player: str,
-        writer: str,
-        number: int,
-        label: int,
-        said: dict[str, NDArray[np.float64]],
-        at: float | None = None,
-        *,
-        taught: bool = True,
-    ) -> None:
-        """Let the player label the drawing, of which the models said this; ``taught``: whether the shared model learns it."""
+        self, player: str, writer: str, number: int, label: int, said: Guesses, at: float | None = None
+    ) -> list[LessonTaught]:
+        """Let the player label the drawing, of which the models said this; return the lessons that the shared model learns."""
         self._labels += 1
-        when, guesses = self._labels if at is None else at, [guess(*pair) for pair in said.items()]
-        given = drawings(writer).example(f"{player} {writer}", number, label, player_id=player, at=when, guesses=guesses)
-        for event in self._learner.apply(self._lessons, given, Origin(0, self._labels, 0)) if taught else ():
-            if isinstance(event, LessonTaught):
-                self._online.apply(event, 0, self._taught)
-                self._taught += 1
-        self._now = self._online.in_force()
-        partition = partition_of(player.encode(), PARTITIONS)
-        list(self.own.apply(self._memory[partition], given, Origin(partition, self._labels, 0)))
+        given = labelled(player, writer, number, label, said, self._labels if at is None else at)
+        lessons = self.lessons(given)
+        self.learn(lessons)
+        self.remember(given)
+        return lessons
+
+    def lessons(self, given: ExampleLabelled, source: int = 0) -> list[LessonTaught]:
+        """Return the lessons of an example, by the learner of a partition ``source``, which has players of its own."""
+        made = self._learner.apply(self._lessons[source], given, Origin(source, 0, 0))
+        return [event for event in made if isinstance(event, LessonTaught)]
+
+    def learn(self, lessons: Iterable[LessonTaught], source: int = 0) -> None:
+        """Add lessons of the learner of a partition ``source`` to the shared model."""
+        for event in lessons:
+            self._online.apply(event, source, self._taught)
+            self._taught, self._now = self._taught + 1, None
+
+    def remember(self, given: ExampleLabelled) -> None:
+        """Let the player's own model, and the weights of the blend, learn an example."""
+        partition = partition_of(given.player_id.encode(), PARTITIONS)
+        list(self.own.apply(self._memory[partition], given, Origin(partition, 0, 0)))
+
+
+def labelled(player: str, writer: str, number: int, label: int, said: Guesses, at: float) -> ExampleLabelled:
+    """Return a writer's drawing, which the player has drawn, as an example with these guesses."""
+    guesses = [guess(*pair) for pair in said.items()]
+    return drawings(writer).example(f"{player} {writer}", number, label, player_id=player, at=at, guesses=guesses)
+
+
+def blended(weights: BlendWeights, said: Guesses) -> NDArray[np.float64]:
+    """Return what `everyone` says where all models have come in time, shape (10,)."""
+    blend = Blend(weights, (), {})
+    for model in (*BATCH_MODELS, PERSONAL_MODEL):
+        blend.hear(model, opinions(said[model]))
+    return blend.probabilities(np.zeros(10))
 
 
 def table(split: int) -> tuple[Base, list[tuple[str, int]], random.Random]:

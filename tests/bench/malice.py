@@ -5,7 +5,7 @@ them are players who side with the worst model. The same is played without the l
 row that the honest drew, on the partitions where anybody lies, those that `everyone` had right are compared. Prints for each
 attack the most that was lost in any of these windows, in points, the mean, and how many labels the malicious gave; and the
 same where the shared model did not learn these, so that they move the weights alone, with what the worst model's weight grew by
-at most.
+at most. The game without malicious players is computed once for all attacks of a split, and of each attack only what differs.
 """
 
 import os
@@ -15,22 +15,24 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as streams.__main__ has it
 import json
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import cycle, islice
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from contracts.events import BLEND, PERSONAL_MODEL
+from contracts.events import BLEND, PERSONAL_MODEL, LessonTaught
 from producers.handwriting import handwriting
 from producers.placement import partition_of
+from streams.all_players import AllPlayers
+from streams.blend import BlendWeights, blend_weights
 from streams.online_base import Base
 from streams.trust import judged
-from tests.bench.blending import PARTITIONS, WINDOW, Play, batch_answers, table
+from tests.bench.blending import PARTITIONS, WINDOW, Guesses, Play, batch_answers, blended, labelled, table
 from tests.roster import BATCH_MODELS
 from tests.writers import drawings
 
@@ -41,6 +43,8 @@ TRIES: Final = 3
 """How many drawings a guest tries for a lie."""
 BEFORE: Final = 1600
 """After how many labels a guest comes: some 400 on each partition."""
+MALICIOUS: Final = 1
+"""The partition of the learner where the malicious teach: so those of the honest have the same numbers in all games."""
 
 
 class Turn(NamedTuple):
@@ -101,10 +105,25 @@ def alone(people: tuple[str, ...]) -> list[tuple[str, int]]:
     return out
 
 
-def guests(attack: Attack, base: Base, people: tuple[str, ...], chance: random.Random) -> list[Turn]:
-    """Return what guests do, who take turns."""
-    lies, truths, unclear = list[tuple[str, int]](), list[tuple[str, int]](), list[tuple[str, int]]()
-    for writer in people:
+class Table(NamedTuple):
+    """Who plays what, without any lie."""
+
+    base: Base
+    order: list[tuple[str, int]]
+    truths: list[tuple[str, int]]
+    """All drawings that the judge is sure of, and sees as they are."""
+    unclear: list[tuple[str, int]]
+    """All that it is not sure of, and that the worst model takes for something else than the base of `river`."""
+    chance: tuple[Any, ...]
+    """The state of chance after the order was drawn."""
+
+
+@lru_cache(1)
+def laid(split: int) -> Table:
+    """Lay the table of a split."""
+    base, order, chance = table(split)
+    truths, unclear = list[tuple[str, int]](), list[tuple[str, int]]()
+    for writer in sorted(handwriting()):
         labels = drawings(writer).labels.tolist()
         for number, features in enumerate(base.basis.rows(drawings(writer).embeddings)):
             seen, sure = judged(base.judge, features)
@@ -112,7 +131,13 @@ def guests(attack: Attack, base: Base, people: tuple[str, ...], chance: random.R
                 truths.append((writer, number))
             elif not sure and worst_says(writer, number) != int(drawings(writer).shared[number].argmax()):
                 unclear.append((writer, number))
-    lies = unclear if attack.unclear else alone(people)
+    return Table(base, order, truths, unclear, chance.getstate())
+
+
+def guests(attack: Attack, laid: Table, chance: random.Random) -> list[Turn]:
+    """Return what guests do, who take turns."""
+    lies = list(laid.unclear if attack.unclear else alone(tuple(sorted(handwriting()))))
+    truths = list(laid.truths)
     chance.shuffle(lies)
     chance.shuffle(truths)
     drawn, out = {True: iter(truths), False: cycle(lies)}, []
@@ -125,58 +150,172 @@ def guests(attack: Attack, base: Base, people: tuple[str, ...], chance: random.R
     return out
 
 
-def turns(attack: Attack, split: int) -> tuple[Base, list[Turn]]:
-    """Return the base, and all that is drawn, in order; the same for all attacks but for the labels of the malicious."""
-    base, order, chance = table(split)
-    people = tuple(sorted({writer for writer, _ in order}))
+def turns(attack: Attack, split: int) -> list[Turn]:
+    """Return all that is drawn, in order; the same for all attacks but for what the malicious do."""
+    several, chance = laid(split), random.Random()
+    chance.setstate(several.chance)
+    people = tuple(sorted({writer for writer, _ in several.order}))
     liars, given, out = set(chance.sample(people, LIARS)) if attack.liars else set[str](), Counter[str](), list[Turn]()
-    coming = iter(guests(attack, base, tuple(sorted(handwriting())), chance))
-    for at, (writer, number) in enumerate(order):
+    coming = iter(guests(attack, several, chance))
+    for at, (writer, number) in enumerate(several.order):
         given[writer] += 1
         lies = writer in liars and given[writer] > attack.honest
         label = worst_says(writer, number) if lies else int(drawings(writer).labels[number])
         out.append(Turn(f"{writer} of {split}", writer, number, label, writer in liars))
         if at >= BEFORE or attack.guests > 1:
             out += islice(coming, TRIES)
-    return base, out
+    return out
 
 
 class Heard(NamedTuple):
-    """What the honest heard, drawing by drawing."""
+    """What the honest heard, drawing by drawing, on the partitions that count."""
 
-    partitions: NDArray[np.int64]
     right: NDArray[np.bool_]
     """Whether `everyone` was right."""
     share: NDArray[np.float64]
     """The worst model's share of the weights."""
-    lies: int
+    lies: int = 0
     """How many labels the malicious gave, true ones too."""
 
 
-def played(base: Base, several: Sequence[Turn], *, lies: bool, taught: bool = True) -> Heard:
-    """Play.
+class _Hearing:
+    """Takes down what the honest hear."""
 
-    Args:
-        base: Of the online model.
-        several: All that is drawn, and the labels.
-        lies: Whether the labels of the malicious are there.
-        taught: Whether the shared model learns them.
-    """
-    play, partitions, right, share, given = Play(base), list[int](), list[bool](), list[float](), 0
-    for turn in several:
-        if turn.lie and not lies:
-            continue
+    def __init__(self) -> None:
+        self._right, self._share = list[bool](), list[float]()
+
+    def take(self, turn: Turn, said: Guesses, weights: BlendWeights) -> None:
+        """Take down what is said of an honest drawing, and the weights by which `everyone` says it."""
+        self._right.append(int(said[BLEND].argmax()) == drawings(turn.writer).labels[turn.number])
+        self._share.append(weights.of("kmeans") / sum(weights.of(model) for model in (*BATCH_MODELS, PERSONAL_MODEL)))
+
+    def heard(self, lies: int = 0) -> Heard:
+        """Return all that was taken down."""
+        return Heard(np.array(self._right), np.array(self._share), lies)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A drawing of somebody honest, in the game that has no malicious players."""
+
+    partition: int
+    said: Guesses
+    weights: BlendWeights
+    lessons: list[LessonTaught]
+    """What the shared model learns of its label, which follows from the player's own drawings alone: the same in all games."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clean:
+    """The game without the labels of the malicious."""
+
+    drawn: list[Drawn]
+    """By honest turn."""
+    heard: Heard
+    """On all partitions."""
+    later: Play | None
+    """The game as it stands before the turn `BEFORE`, when guests come one by one; None: everybody was there from the start."""
+
+
+def clean(base: Base, several: Sequence[Turn]) -> Clean:
+    """Play without the labels of the malicious."""
+    play, hearing, drawn, later = Play(base), _Hearing(), list[Drawn](), None
+    for here, turn in enumerate(turn for turn in several if not turn.lie):
+        if here == BEFORE:
+            later = play.copied()
+        partition = partition_of(turn.player.encode(), PARTITIONS)
         said = play.guesses(turn.player, turn.writer, turn.number)
-        if turn.guest and int(said[PERSONAL_MODEL].argmax()) == turn.label:
+        weights = play.own.blend_weights(partition)
+        hearing.take(turn, said, weights)
+        lessons = play.label(turn.player, turn.writer, turn.number, turn.label, said, here + 1)
+        drawn.append(Drawn(partition, said, weights, lessons))
+    return Clean(drawn, hearing.heard(), later)
+
+
+def attacked(base: Base, several: Sequence[Turn], before: Clean, there: set[int]) -> Heard:
+    """Play with the labels of the malicious.
+
+    Computed again is what can differ from the game without them: guesses and own models of those who are on the partitions
+    ``there``, where anybody lies, and the shared model.
+    """
+    play, hearing, begun = _begun(base, several, before, there)
+    here, lies = begun, 0
+    for place, turn in _rest(several, begun):
+        if turn.lie:
+            said = play.guesses(turn.player, turn.writer, turn.number)
+            if not _gives(turn, said):
+                continue
+            given = labelled(turn.player, turn.writer, turn.number, turn.label, said, _time(here, place))
+            play.learn(play.lessons(given, MALICIOUS), MALICIOUS)
+            play.remember(given)
+            lies += 1
             continue
-        if not turn.lie:
-            partitions.append(partition_of(turn.player.encode(), PARTITIONS))
-            right.append(int(said[BLEND].argmax()) == drawings(turn.writer).labels[turn.number])
-            weights = play.own.blend_weights(partitions[-1])
-            share.append(weights.of("kmeans") / sum(weights.of(model) for model in (*BATCH_MODELS, PERSONAL_MODEL)))
-        play.label(turn.player, turn.writer, turn.number, turn.label, said, taught=taught or not turn.lie)
-        given += turn.lie
-    return Heard(np.array(partitions), np.array(right), np.array(share), given)
+        drawn = before.drawn[here]
+        if drawn.partition in there:
+            said = play.guesses(turn.player, turn.writer, turn.number)
+            hearing.take(turn, said, play.own.blend_weights(drawn.partition))
+            play.remember(labelled(turn.player, turn.writer, turn.number, turn.label, said, here + 1))
+        play.learn(drawn.lessons)
+        here += 1
+    return hearing.heard(lies)
+
+
+def weighed(base: Base, several: Sequence[Turn], before: Clean, there: set[int]) -> Heard:
+    """Play with the labels of the malicious, which the shared model does not learn.
+
+    So all guesses on honest drawings but those of `everyone` are the ones of the game without them; computed again are the
+    weights, and the own models of the malicious.
+    """
+    play, hearing, begun = _begun(base, several, before, there)
+    everybody = {partition: AllPlayers.take_up(cells, base) for partition, cells in enumerate(play.memory())}
+    here = begun
+    for place, turn in _rest(several, begun):
+        if turn.lie:
+            all_players = everybody[partition_of(turn.player.encode(), PARTITIONS)]
+            said = play.guesses(turn.player, turn.writer, turn.number)
+            if not _gives(turn, said):
+                continue
+            said |= {BLEND: blended(blend_weights(all_players.means), said)}
+            given = labelled(turn.player, turn.writer, turn.number, turn.label, said, _time(here, place))
+            play.remember(given)
+            all_players.keep(given.player_id, all_players.heard(given))
+            continue
+        drawn = before.drawn[here]
+        if drawn.partition in there:
+            all_players = everybody[drawn.partition]
+            weights = blend_weights(all_players.means)
+            said = drawn.said | {BLEND: blended(weights, drawn.said)}
+            hearing.take(turn, said, weights)
+            given = labelled(turn.player, turn.writer, turn.number, turn.label, said, here + 1)
+            all_players.keep(given.player_id, all_players.heard(given))
+        play.learn(drawn.lessons)
+        here += 1
+    return hearing.heard()
+
+
+def _begun(base: Base, several: Sequence[Turn], before: Clean, there: set[int]) -> tuple[Play, _Hearing, int]:
+    """Return the game as it stands before anybody lies, what the honest heard until then, and how many drawings they made."""
+    hearing, first = _Hearing(), next(place for place, turn in enumerate(several) if turn.lie)
+    if before.later is None or first < BEFORE:
+        return Play(base), hearing, 0
+    for turn, drawn in zip(several[:BEFORE], before.drawn, strict=False):
+        if drawn.partition in there:
+            hearing.take(turn, drawn.said, drawn.weights)
+    return before.later.copied(), hearing, BEFORE
+
+
+def _rest(several: Sequence[Turn], begun: int) -> Iterator[tuple[int, Turn]]:
+    return islice(enumerate(several), begun, None)
+
+
+def _gives(turn: Turn, said: Guesses) -> bool:
+    """Whether a label is given: who sees that their own model agrees with the worst one draws another drawing first."""
+    return not turn.guest or int(said[PERSONAL_MODEL].argmax()) != turn.label
+
+
+def _time(here: int, place: int) -> float:
+    """Return when a lie is told, in seconds: after the honest drawing before, and in the order of the turns."""
+    return here + (1 + place) / 10_000
 
 
 def lost(clean: NDArray[np.bool_], attacked: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -186,39 +325,68 @@ def lost(clean: NDArray[np.bool_], attacked: NDArray[np.bool_]) -> NDArray[np.fl
     return np.asarray(100 * (sums[window:] - sums[:-window]) / window)
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an attack came to in one game."""
+
+    lost: float
+    """The most points that were lost in any window."""
+    gained: float
+    """The most that were gained in any: what another model does to some drawings that stand on the border."""
+    mean: float
+    alone: float
+    """The most that was lost by the weights alone."""
+    share: float
+    """By how much the worst model's share of the weights grew at most."""
+    labels: int
+    others: int
+    """How many drawings of others there were on the same partitions."""
+
+
+def outcome(base: Base, several: Sequence[Turn], before: Clean) -> Outcome:
+    """Play an attack, and compare what the honest heard with what they heard in the game without it."""
+    there = {partition_of(turn.player.encode(), PARTITIONS) for turn in several if turn.lie}
+    those = np.array([drawn.partition in there for drawn in before.drawn])
+    right, share = before.heard.right[those], before.heard.share[those]
+    with_lies, by_weights = attacked(base, several, before, there), weighed(base, several, before, there)
+    gap, turned = lost(right, with_lies.right), lost(right, by_weights.right)
+    grew = float((by_weights.share - share).max())
+    return Outcome(
+        float(gap.max()), float(-gap.min()), float(gap.mean()), float(turned.max()), grew, with_lies.lies, int(those.sum())
+    )
+
+
+def row(several: Sequence[Outcome]) -> dict[str, object]:
+    """Return what is printed of an attack."""
+    return {
+        "lost at most, by split": [round(one.lost, 1) for one in several],
+        "gained at most": [round(one.gained, 1) for one in several],
+        "mean": round(float(np.mean([one.mean for one in several])), 3),
+        "by the weights alone": [round(one.alone, 1) for one in several],
+        "weight of the worst model, % more at most": round(100 * max(one.share for one in several), 2),
+        "labels of the malicious": sum(one.labels for one in several) // len(several),
+        "drawings of others": sum(one.others for one in several) // len(several),
+    }
+
+
 def main(
     splits: Annotated[int, typer.Option(help="how many times other people play")] = 4,
+    first: Annotated[int, typer.Option(help="the first split")] = 0,
     only: Annotated[str, typer.Option(help="only attacks with this in their names")] = "",
 ) -> None:
     """Play each attack."""
-    told, honest = {}, dict[tuple[int, int], Heard]()
-    for name, attack in ATTACKS.items():
-        if only not in name:
-            continue
-        gaps, turned, shares, labels, drawn = list[NDArray[np.float64]](), list[NDArray[np.float64]](), list[float](), 0, 0
-        for split in range(splits):
-            base, several = turns(attack, split)
-            if (split, attack.liars) not in honest:  # the honest draw the same, whoever comes beside them
-                honest[split, attack.liars] = played(base, several, lies=False)
-            clean = honest[split, attack.liars]
-            attacked = played(base, several, lies=True)
-            weighed = played(base, several, lies=True, taught=False)
-            lied = [partition_of(turn.player.encode(), PARTITIONS) for turn in several if turn.lie]
-            there = np.isin(clean.partitions, lied)
-            gaps.append(lost(clean.right[there], attacked.right[there]))
-            turned.append(lost(clean.right[there], weighed.right[there]))
-            shares.append(float((weighed.share - clean.share).max()))
-            labels, drawn = labels + attacked.lies, drawn + int(there.sum())
-            typer.echo(f"{split} {name}", err=True)
-        told[name] = {
-            "lost at most, by split": [round(float(gap.max()), 1) for gap in gaps],
-            "mean": round(float(np.mean([gap.mean() for gap in gaps])), 3),
-            "by the weights alone": [round(float(gap.max()), 1) for gap in turned],
-            "weight of the worst model, % more at most": round(100 * max(shares), 2),
-            "labels of the malicious": labels // splits,
-            "drawings of others": drawn // splits,
-        }
-    print(json.dumps(told, indent=2))
+    told = dict[str, list[Outcome]]()
+    for split in range(first, first + splits):
+        base, games = laid(split).base, dict[int, Clean]()
+        for name, attack in ATTACKS.items():
+            if only not in name:
+                continue
+            several = turns(attack, split)
+            if attack.liars not in games:  # the honest draw the same, whoever comes beside them
+                games[attack.liars] = clean(base, several)
+            told.setdefault(name, []).append(outcome(base, several, games[attack.liars]))
+            typer.echo(f"{split} {name}: {told[name][-1]}", err=True)
+    print(json.dumps({name: row(several) for name, several in told.items()}, indent=2))
 
 
 if __name__ == "__main__":
