@@ -1665,6 +1665,35 @@ Trigger = Literal["count", "time", "drift"]
 """Why the trainer itself begins a rebuild: so many new labels, so much time, or drift."""
 
 
+MOST_TRIED: Final = 20
+"""The most settings of hyperparameters that one rebuild tries."""
+HyperparameterName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")]
+HyperparameterValue = Annotated[str, Field(min_length=1, max_length=40)]
+Hyperparameters = Annotated[dict[HyperparameterName, HyperparameterValue], Field(max_length=20)]
+"""The hyperparameters that somebody sets for one rebuild."""
+Grid = Annotated[
+    dict[HyperparameterName, Annotated[list[HyperparameterValue], Field(min_length=1, max_length=20)]], Field(max_length=5)
+]
+"""The values of each hyperparameter that one rebuild tries, all with all."""
+
+
+class Tried(BaseModel):
+    """Settings of hyperparameters that a rebuild has tried, or is to try."""
+
+    model_config = Event.model_config
+
+    hyperparameters: Hyperparameters
+    status: Literal["waiting", "running", "done", "failed", "cancelled"]
+    accuracy: Probability | None = None
+    """How good it was on the drawings that settings are compared by; None: it is not known, or not yet."""
+    seconds: Annotated[float, Field(ge=0)] = 0.0
+    """How long its training job has taken, or takes by now, as AWS would bill it."""
+    cost: Annotated[float, Field(ge=0)] | None = None
+    """What that costs on AWS, in dollars; None: there is no price of its instance."""
+    kept: bool = False
+    """Whether it was the best, and the version is trained with it."""
+
+
 class TrainingAdvanced(ModelEvent):
     """The progress of a rebuild; ``version`` is the one that is being made.
 
@@ -1688,6 +1717,8 @@ class TrainingAdvanced(ModelEvent):
     """When it was begun; None: it is from a version that did not say so."""
     offsets: list[Offset] = []
     """The first offset of each partition of examples.v1 that it has not read, where it ended because nothing was new."""
+    tried: Annotated[list[Tried], Field(max_length=MOST_TRIED)] = []
+    """The settings of hyperparameters that it tries."""
 
     @property
     def slot(self) -> str:
@@ -1768,13 +1799,6 @@ class Command(CommandsEvent):
     """The name of the token that it was given with: its operator and the beginning of its digest."""
 
 
-Hyperparameters = Annotated[
-    dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")], Annotated[str, Field(min_length=1, max_length=40)]],
-    Field(max_length=20),
-]
-"""The hyperparameters that somebody sets for one rebuild."""
-
-
 class RetrainModel(Command):
     """Rebuild a batch model from its base and all feedback so far.
 
@@ -1787,6 +1811,10 @@ class RetrainModel(Command):
     """Whether to train from MNIST alone, without players' drawings."""
     hyperparameters: Hyperparameters = {}
     """Hyperparameters in place of the image's own, as training jobs have them: strings."""
+    grid: Grid = {}
+    """What is tried first, to train with the best of it; empty: nothing."""
+    warm: bool = False
+    """Whether training goes on from the champion's artifact."""
     trigger: Trigger | None = None
     """Why the trainer itself gives it; None: somebody asked for it."""
 

@@ -18,6 +18,7 @@ RESERVED: Final = frozenset({"bandit", "policy", "champion", "all", "contract"})
 """Names that mean something else where a model's name could be."""
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(ModelName)
 _CIRCLE: Final = 360
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class RosterError(ValueError):
@@ -34,8 +35,10 @@ class ImageFacts(BaseModel):
     """A sentence for players."""
     hyperparameters: dict[str, int | float | str] = {}
     """The hyperparameters of a rebuild."""
-    takes: list[str] = []
-    """The hyperparameters that can be set for one rebuild; empty: any, and `train` says which it does not know."""
+    continues: dict[str, int | float | str] = {}
+    """The hyperparameters, beside those of the version before, with which training goes on from it; empty: it cannot."""
+    takes: list[str] | dict[str, tuple[int, int] | tuple[float, float]] = []
+    """The hyperparameters that can be set for one rebuild, with least and greatest value, or without; empty: any."""
     platforms: list[str] = []
     """The platforms that it runs on; empty: all."""
     python: str | None = None
@@ -63,14 +66,18 @@ class RosterEntry:
     about: str
     hyperparameters: Mapping[str, str]
     """The hyperparameters of a rebuild; `seed` comes from the settings."""
+    continues: Mapping[str, str]
+    """Hyperparameters with which training goes on from a version, beside those it was trained with; empty: it cannot."""
     takes: tuple[str, ...]
     """The hyperparameters that can be set for one rebuild; empty: it does not say."""
+    ranges: Mapping[str, tuple[float, float]]
+    """The least and the greatest value of some; both are whole where the values are."""
     least_mnist: float | None
     """The accuracy on MNIST below which a version of it is broken; None: as the gate has it for all."""
 
 
 def _built_in(model: ModelName, kind: Kind, title: str, order: int, hue: int | None, about: str) -> RosterEntry:
-    return RosterEntry(model, title, kind, order, hue, about, MappingProxyType({}), (), None)
+    return RosterEntry(model, title, kind, order, hue, about, _NOTHING, _NOTHING, (), {}, None)
 
 
 BUILT_IN: Final[Mapping[str, RosterEntry]] = MappingProxyType(
@@ -117,9 +124,8 @@ class Roster:
     def entry(self, model: str) -> RosterEntry:
         """Return the entry of a model; for one that only the log knows, an entry made from its name."""
         known = self._entries.get(model)
-        return known or RosterEntry(
-            model, model, "batch", 100, sum(model.encode()) * 47 % _CIRCLE, "", MappingProxyType({}), (), None
-        )
+        hue = sum(model.encode()) * 47 % _CIRCLE
+        return known or RosterEntry(model, model, "batch", 100, hue, "", _NOTHING, _NOTHING, (), {}, None)
 
     def ordered(self, models: Iterable[str]) -> list[str]:
         """Sort models in the order in which they are shown; those that only the log knows come last, by name."""
@@ -149,8 +155,12 @@ def facts(name: str, told: bytes) -> ImageFacts:
 
 def _entry(name: ModelName, image: ImageFacts) -> RosterEntry:
     given = MappingProxyType({key: str(value) for key, value in image.hyperparameters.items()})
+    onward = MappingProxyType({key: str(value) for key, value in image.continues.items()})
     takes = tuple(image.takes)
-    return RosterEntry(name, image.title, "batch", image.order, image.hue, image.about, given, takes, image.least_mnist)
+    ranges = dict(image.takes) if isinstance(image.takes, dict) else {}
+    return RosterEntry(
+        name, image.title, "batch", image.order, image.hue, image.about, given, onward, takes, ranges, image.least_mnist
+    )
 
 
 def roster(images: Mapping[str, bytes]) -> Roster:

@@ -56,6 +56,9 @@ class TrainingSettings(BaseSettings):
         7200,
         description="seconds that a training job on spare instances may take with all its waiting; training_limit_s at least",
     )
+    tuning_at_once: Annotated[int, Field(ge=1, le=10)] = Field(
+        2, description="settings of hyperparameters that a rebuild with `--try` trains at the same time"
+    )
     seed: int = Field(20181103, description="seed of every draw of chance in training")
     retrain_after_labels: Annotated[int, Field(ge=1)] | None = Field(
         None, description="new labels after which a batch model is rebuilt by itself; not given: labels alone begin no rebuild"

@@ -739,21 +739,29 @@ def train(
     given: Annotated[
         list[str], typer.Option("--set", help="NAME=VALUE, a hyperparameter in place of the image's own. May be repeated.")
     ] = [],  # noqa: B006
+    tries: Annotated[
+        list[str],
+        typer.Option("--try", help="NAME=VALUE,VALUE: all are tried, and the best is kept. May be repeated: all with all."),
+    ] = [],  # noqa: B006
+    warm: Annotated[
+        bool, typer.Option("--continue", help="Go on from the version that answers, with new labels: quick, and not for ever.")
+    ] = False,
     reason: Reason = "",
     wait: Annotated[bool, typer.Option(help="Wait for the end, and show the progress.")] = True,
     as_json: Json = False,
 ) -> None:
     """Rebuild a model from its base and all feedback; exit status 1 if the rebuild fails, 2 if the gate refuses the result."""
-    from deploy.retraining import follow, hyperparameters
+    from deploy.retraining import follow, grid, hyperparameters
 
     settings = Settings.load()
     if target is None:
         raise CommandDeclined(f"say which model is to be rebuilt: {', '.join(settings.roster().batch)}")
     try:
-        own = hyperparameters(given)
+        own, tried = hyperparameters(given), grid(tries)
     except ValueError as wrong:
         raise CommandDeclined(str(wrong)) from wrong
     body = {"target": target, "base": base, "reason": reason, **({"hyperparameters": own} if own else {})}
+    body |= {**({"grid": tried} if tried else {}), **({"warm": True} if warm else {})}
     if not wait:
         command_id = _ordered("retrain", body)
         print(
@@ -797,6 +805,20 @@ def follow_job(job_id: JobId, as_json: Json = False) -> None:
         return dict(_asked("GET", f"/api/jobs/{one}").json())
 
     raise typer.Exit(follow(_url(settings), lambda: str(whole), console, as_json, state))
+
+
+@app.command("tuning")
+def tuning_of(job_id: JobId, as_json: Json = False) -> None:
+    """Compare the settings that a rebuild has tried (`retrain --try`): how good, how long, at what cost, which was kept."""
+    from deploy.jobs import show_tried
+
+    job = _asked("GET", f"/api/jobs/{job_id}").json()
+    if not job["tried"]:
+        raise CommandDeclined(
+            f"the rebuild {job['id'][:8]} tries no settings: `gamenight retrain {job['model']} --try eta=0.1,0.3` does"
+        )
+    if not _printed({"id": job["id"], "model": job["model"], "state": job["state"], "tried": job["tried"]}, as_json):
+        show_tried(job["tried"], console)
 
 
 @app.command("cancel")

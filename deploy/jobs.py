@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from contracts.hyperparameters import words
+
 SHOWN = 120
 """How much of a message is shown, in characters; --json has all of it."""
 COLOURS = {"done": "green", "refused": "yellow", "failed": "red", "cancelled": "yellow", "running": "cyan", "queued": "default"}
@@ -29,10 +31,27 @@ def show_jobs(listed: list[dict[str, Any]], console: Console) -> None:
             state += ", to be cancelled"
         model = one["model"] + (f" {one['version']}" if one["version"] else "")
         told = one["message"] or one["reason"]
+        if one.get("tried"):
+            told = f"{len(one['tried'])} settings (gamenight tuning {one['id'][:8]}): {told}"
         told = told if len(told) <= SHOWN else f"{told[: SHOWN - 1]}…"
         table.add_row(one["id"][:8], model, state, one["trigger"], one["by"], took(one), escape(told))
     console.print(table)
     console.print("gamenight follow ID shows one at work; gamenight cancel ID ends it", style="dim")
+
+
+def show_tried(tried: list[dict[str, Any]], console: Console) -> None:
+    """Print a table of the settings that a rebuild has tried, as the API gives them."""
+    table = Table("settings", "state", Column("right", justify="right"), Column("s", justify="right"), box=box.SIMPLE_HEAD)
+    table.add_column("on AWS", justify="right")
+    table.add_column("")
+    for one in tried:
+        right = "" if one["accuracy"] is None else f"{one['accuracy']:.2%}"
+        cost = "" if one["cost"] is None else f"${one['cost']:.4f}"
+        state = f"[{COLOURS.get(one['status'], 'default')}]{one['status']}[/]"
+        seconds = f"{one['seconds']:.0f}" if one["seconds"] else ""
+        table.add_row(escape(words(one["hyperparameters"])), state, right, seconds, cost, "kept" if one["kept"] else "")
+    console.print(table)
+    console.print("right: on drawings that settings are compared by, and nothing else; see docs/rebuilds.md", style="dim")
 
 
 def took(one: dict[str, Any]) -> str:

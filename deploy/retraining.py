@@ -11,6 +11,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from deploy.failures import outcome_of
+from deploy.jobs import show_tried
 
 ENDS = {"done": 0, "refused": 2, "failed": 1, "cancelled": 1}
 """The outcomes of a rebuild or any other command, and the exit status of each."""
@@ -38,6 +39,25 @@ def hyperparameters(given: Sequence[str]) -> dict[str, str]:
     return told
 
 
+def grid(given: Sequence[str]) -> dict[str, list[str]]:
+    """Read what ``--try`` was given.
+
+    Raises:
+        ValueError: If one is not of the form NAME=VALUE,VALUE, or a name comes twice.
+
+    >>> grid(["eta=0.1,0.3", "max_depth=4,6"])
+    {'eta': ['0.1', '0.3'], 'max_depth': ['4', '6']}
+    """
+    told: dict[str, list[str]] = {}
+    for one in given:
+        name, _, values = one.partition("=")
+        found = values.split(",")
+        if not name or not all(found) or name in told:
+            raise ValueError(f"--try {one!r}: write NAME=VALUE,VALUE, each name once, as eta=0.1,0.3")
+        told[name] = found
+    return told
+
+
 def follow(
     url: str,
     order: Callable[[], str],
@@ -62,6 +82,8 @@ def follow(
         known = state(command_id) if state else {}
         if known.get("state") in ENDS:
             told = orjson.dumps(known).decode() if as_json else outcome_of(known["state"], known["message"])
+            if known.get("tried") and not as_json:
+                show_tried(known["tried"], console)
             console.print(told, markup=False, highlight=False, soft_wrap=True)
             return ENDS[known["state"]]
         try:
@@ -86,7 +108,10 @@ def _followed(socket: ClientConnection, command_id: str, known: dict[str, Any], 
         waits = f"number {known['position']} in the queue" if known.get("position") else ""
         task = progress.add_task("waiting", total=1.0, message=known.get("message") or waits)
 
+        tried: list[dict[str, Any]] = []
+
         def show(frame: dict[str, object]) -> None:
+            tried[:] = list(frame.get("tried") or ())  # type: ignore[call-overload]
             for line in frame.get("log") or ():  # type: ignore[attr-defined]
                 progress.console.print(line, style="dim", markup=False, highlight=False)
             progress.update(
@@ -94,6 +119,8 @@ def _followed(socket: ClientConnection, command_id: str, known: dict[str, Any], 
             )
 
         status = _listen(socket, command_id, show, console)
+    if tried:
+        show_tried(tried, console)
     last = progress.tasks[0]
     console.print(outcome_of(last.description, str(last.fields["message"])), markup=False, highlight=False, soft_wrap=True)
     return status

@@ -35,6 +35,7 @@ from trainers.archive_names import (
 from trainers.example_sink import Placed
 
 COPIES: Final = "notebooks/"
+TRIES: Final = "tuning/"
 """Where notebooks put what they train on, and what they make of it."""
 _READERS: Final = 8  # objects fetched at a time
 _TRIES: Final = 20
@@ -150,15 +151,15 @@ def unmarked(table: pa.Table, marks: Collection[str]) -> pa.Table:
 
 
 def drop_copies(blobs: Blobs, tell: Callable[[Sequence[str]], None] = lambda keys: None) -> None:
-    """Delete what notebooks have copied out of the archive: nobody knows whose drawings a copy holds.
+    """Delete what notebooks and tries of settings have left: nobody knows whose drawings are in it, or have taught it.
 
     Args:
         blobs: The bucket.
-        tell: Is told the keys of all copies beforehand.
+        tell: Is told the keys of what notebooks have left beforehand.
     """
     if keys := list(blobs.keys(COPIES)):
         tell(keys)
-    for key in keys:
+    for key in [*keys, *blobs.keys(TRIES)]:
         blobs.drop(key)
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from contracts.drawing import SIDE
 from contracts.ports import Blobs
 from trainers.archive import read_rows
-from trainers.split import FIELDS, UNKNOWN, HeldBack, Split, divided
+from trainers.split import FIELDS, UNKNOWN, HeldBack, Split, compares, divided
 from trainers.split import held_back as hold_back
 
 PIXELS: Final = SIDE * SIDE
@@ -30,6 +30,10 @@ MNIST: Final = Path(__file__).parents[1] / "data" / "mnist"
 _COLUMNS: Final = ("drawing_id", "player_id", "revision", "label", "drawn_at", "raster")
 _OVER: Final = "over_quota"
 _DEVICE: Final = "device"
+_COMPARED: Final = 12
+"""Settings are compared by one in so many of MNIST's training images."""
+_MOST_SAY: Final = 20.0
+"""The most that a person's drawing counts beside one of MNIST, where settings are compared."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -81,6 +85,8 @@ class Dataset:
     """When the newest player's drawing that is trained on was drawn, in microseconds since 1970; 0: there is none."""
     feedback: int
     """How many of the drawings to train on are players'."""
+    compares: NDArray[np.bool_]
+    """Of each player's drawing to train on, whether settings of hyperparameters are compared by it."""
     players: Mapping[str, int]
     """How many drawings each player has in the two parts together."""
     excluded: Mapping[str, int]
@@ -168,6 +174,7 @@ def assemble(
         split,
         until,
         len(kept),
+        np.array([compares(example.player_id) for example in trained], bool),
         dict(sorted(players.items())),
         excluded,
         hashlib.sha256(base).hexdigest(),
@@ -175,6 +182,28 @@ def assemble(
         to_npz(kept),
         holdout_npz(holdout),
         rows_npz(trained, [*people, *newest]),
+    )
+
+
+def for_tuning(made: Dataset) -> tuple[LabelledImages, LabelledImages, LabelledImages]:
+    """Return what settings of hyperparameters are tried on: base, players' drawings, and the drawings that compare them.
+
+    Nothing of what is held back for the gate is among them. The last are all drawings of some of the people who are trained on,
+    and every twelfth of MNIST's training images; either half has the same say, as far as there are enough drawings of people.
+    """
+    n, every = len(made.train) - made.feedback, np.arange(len(made.train))
+    aside = np.concatenate([every[:n] % _COMPARED == 0, made.compares])
+    people = int(aside[n:].sum())
+    weights = np.ones(len(every), np.float32)
+    if people:
+        trusted = made.train.weights[n:]
+        weights[n:] = trusted / trusted[aside[n:]].mean() * min(_MOST_SAY, aside[:n].sum() / people)
+    of_mnist, of_players = ~aside & (every < n), ~aside & (every >= n)
+    train = made.train
+    return (
+        LabelledImages(train.images[of_mnist], train.labels[of_mnist], train.weights[of_mnist]),
+        LabelledImages(train.images[of_players], train.labels[of_players], train.weights[of_players]),
+        LabelledImages(train.images[aside], train.labels[aside], weights[aside]),
     )
 
 

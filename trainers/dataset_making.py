@@ -1,7 +1,7 @@
 """Makes the dataset of a rebuild of what is archived by now, stores it and tells of it (way 3, REBUILD)."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -56,8 +56,7 @@ class DatasetMaker:
         examples = [one for one in examples if one.player_id not in forgotten]  # a write that came late has brought them back
         believed = label_trust(all_records(self._bus, [LessonTaught.topic]))
         trust = believed.players
-        why = {player: "not trusted" for player, share in trust.items() if share < LEAST}
-        why |= {player: "banned" for player, restriction in self._model_log.restrictions().items() if restriction == "banned"}
+        why = self._why(trust)
         left_out = Counter(why[example.player_id] for example in examples if example.player_id in why)
         others = [example for example in examples if example.player_id not in why]
         if left_out:
@@ -77,6 +76,15 @@ class DatasetMaker:
             trust=mean_trust(trust, drawings),
             forgotten=len(self._model_log.marks),
         )
+
+    def left_out(self) -> dict[str, str]:
+        """Return why each player is left out of datasets, of those who are."""
+        return self._why(label_trust(all_records(self._bus, [LessonTaught.topic])).players)
+
+    def _why(self, trust: Mapping[str, float]) -> dict[str, str]:
+        why = {player: "not trusted" for player, share in trust.items() if share < LEAST}
+        banned = (player for player, restriction in self._model_log.restrictions().items() if restriction == "banned")
+        return why | dict.fromkeys(banned, "banned")
 
     def stored(self, made: dataset.Dataset, making: dataset_store.Making, command: RetrainModel) -> dataset_store.Stored:
         """Store a dataset, tell of it, and return where it is."""

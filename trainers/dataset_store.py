@@ -20,12 +20,14 @@ import numpy as np
 from contracts.events import DIGITS, PLAYER_PARTITIONS, DatasetMade, mark_of, now
 from contracts.ports import Blobs, NoSuchBlob
 from trainers.archive_names import ends_of, named_objects
-from trainers.dataset import Dataset, assemble, from_npz, read_archive, rows_from_npz
+from trainers.dataset import Dataset, assemble, for_tuning, from_npz, read_archive, rows_from_npz, to_npz
 
 PREFIX: Final = "datasets/"
 BASES: Final = "bases/"
 _DATA: Final = ("train/train.npz", "holdout/holdout.npz", "rows/rows.npz")
 """The files of a dataset; an older one has no rows, and the base is in its ``train``."""
+_TUNING: Final = ("tuning/train/train.npz", "tuning/validation/validation.npz")
+"""What settings are tried on and compared by: made of the others, and there as long as they are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,25 @@ def store(blobs: Blobs, dataset: Dataset, making: Making) -> dict[str, Any]:
     return told
 
 
+def store_for_tuning(blobs: Blobs, dataset: Dataset) -> tuple[str, str, str]:
+    """Store what settings of hyperparameters are tried on; return the key prefixes of base, train and validation."""
+    base, train, validation = for_tuning(dataset)
+    packed, prefix = to_npz(base), f"{PREFIX}{dataset.digest}/"
+    key = base_key(hashlib.sha256(packed).hexdigest())
+    if not set(blobs.keys(key)):
+        blobs.put(key, packed)
+    for name, part in zip(_TUNING, (train, validation), strict=True):
+        blobs.put(prefix + name, to_npz(part))
+    folders = [f"{prefix}{name}".rpartition("/")[0] + "/" for name in _TUNING]
+    return key.rpartition("/")[0] + "/", folders[0], folders[1]
+
+
+def drop_tuning(blobs: Blobs, digest: str) -> None:
+    """Delete what settings were tried on."""
+    for name in _TUNING:
+        blobs.drop(f"{PREFIX}{digest}/{name}")
+
+
 def read_manifest(blobs: Blobs, digest: str) -> dict[str, Any]:
     """Return a manifest. Raises `NoSuchBlob`."""
     told: dict[str, Any] = json.loads(blobs.get(f"{PREFIX}{digest}/manifest.json"))
@@ -223,7 +244,7 @@ def drop_old(blobs: Blobs, days: int, at: datetime, used: set[str]) -> list[dict
 
 
 def _drop_data(blobs: Blobs, digest: str) -> None:
-    for name in _DATA:
+    for name in (*_DATA, *_TUNING):
         blobs.drop(f"{PREFIX}{digest}/{name}")
 
 

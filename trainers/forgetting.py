@@ -38,7 +38,7 @@ from producers.certificate import signed, signing_key
 from producers.cutting import CUTTABLE, Found, LogCutter, NotCut, scan
 from producers.placement import partition_of
 from producers.signing import Proofs
-from trainers import archive, dataset_store, forgetting_log, home_files
+from trainers import archive, continuing, dataset_store, forgetting_log, home_files
 from trainers.certificate_draft import LEFT, OLD_EXPERIMENTS, CertificateDraft, certificate_key, certified
 from trainers.forgettable import LEAST_NAME, CannotForget, refuse_frozen, refuse_nobody, refuse_old
 from trainers.forgetting_log import (
@@ -267,10 +267,9 @@ class Forgetter:
             **draft.stores(),
             "datasets": datasets,
             "versions": [
-                {"model": model, "version": one.version, "drawings": datasets[one.lineage["dataset_digest"]]}
+                {"model": model, "version": version, "drawings": drawings}
                 for model in self._model_log.roster.batch
-                for one in self._model_log.published(model).values()
-                if one.lineage.get("dataset_digest") in datasets
+                for version, drawings in continuing.taught(self._model_log.published(model), datasets).items()
             ],
         }
 

@@ -1,8 +1,7 @@
-"""Starts training jobs through the SageMaker SDK and follows them through boto3 (way 3, REBUILD).
+"""Has training jobs started, and follows them through boto3 (way 3, REBUILD).
 
-The SDK takes 1 GB and 6 to 11 s to import, so it runs as ``python -m trainers.jobs``, a process of its own that is started
-while the dataset is still being made, reads one request (a line of JSON) and answers with one. Nobody else imports
-``sagemaker``.
+They are started by `trainers.sdk_jobs`, a process of its own that imports the SageMaker SDK while the dataset is still being
+made.
 
 A job's name is made from the command that asked for it, so a trainer that was killed finds the job again and SageMaker itself
 refuses a second one. A process whose trainer dies before it sent a request ends, since its input ends.
@@ -13,12 +12,10 @@ import hashlib
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -26,9 +23,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from contracts.settings import AWS_SECRETS, Settings
+from contracts.settings import Settings
+from trainers.sdk_environment import sdk_environment
 
-SDK_CONFIG: Final = Path(__file__).with_name("sdk.yaml")
 LOG_GROUP: Final = "/aws/sagemaker/TrainingJobs"
 POLL_S: Final = 0.5
 INSTANCES: Final = 1
@@ -60,6 +57,20 @@ class JobRequest:
     hyperparameters: dict[str, str]
     base: str = ""
     """S3 URI of the channel ``base``, which comes before ``train``; empty: there is none."""
+    validation: str = ""
+    """S3 URI of the channel ``validation``; empty: there is none."""
+    model: str = ""
+    """S3 URI of the artifact that training goes on from; empty: it begins anew."""
+    grid: dict[str, list[str]] = field(default_factory=dict)
+    """The values of each hyperparameter that are tried, all with all; empty: it is one training job, else a tuning job."""
+    at_once: int = 1
+    """How many training jobs of a tuning job run at the same time."""
+
+    @property
+    def channels(self) -> dict[str, str]:
+        """The S3 URI of each channel."""
+        told = {"train": self.train, "base": self.base, "validation": self.validation, "model": self.model}
+        return {name: uri for name, uri in told.items() if uri}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +114,7 @@ class Submitter:
     def __init__(self, settings: Settings) -> None:
         """Start the process; its import takes some seconds."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "trainers.jobs"],
+            [sys.executable, "-m", "trainers.sdk_jobs"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -146,79 +157,6 @@ class Submitter:
             if pipe:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
-
-
-def sdk_environment(settings: Settings) -> dict[str, str]:
-    """Return the environment variables that tell the SDK where the services are."""
-    places = settings.endpoint_urls
-    named = {"logs": "CLOUDWATCH_LOGS", "sagemaker-runtime": "SAGEMAKER_RUNTIME"}  # the names that botocore reads
-    urls = {f"AWS_ENDPOINT_URL_{named.get(name, name.upper())}": url for name, url in places.items()}
-    region = settings.aws("sagemaker")["region_name"]
-    given = {
-        **urls,
-        "AWS_ACCESS_KEY_ID": settings.aws_access_key_id,
-        "AWS_SECRET_ACCESS_KEY": settings.aws_secret_access_key,
-        "AWS_SESSION_TOKEN": settings.aws("sagemaker")["aws_session_token"],
-        "AWS_REGION": region,
-        "AWS_DEFAULT_REGION": region,
-        "SAGEMAKER_USER_CONFIG_OVERRIDE": str(SDK_CONFIG),
-    }
-    out = {name: value for name, value in given.items() if value}
-    if here := settings.sagemaker_here:
-        out |= {f"AWS_ENDPOINT_URL_{name}": here for name in ("STS", "IAM", "APPLICATION_AUTO_SCALING", "SAGEMAKER_METRICS")}
-    return out
-
-
-def submit_with_sdk(settings: Settings, read: Callable[[], str]) -> str | None:
-    """Read a request after the import and start its job; return the error, or None.
-
-    Twice is harmless: the second is refused by its name, and that is no error here.
-    """
-    import sagemaker.train.model_trainer as trainer
-    from sagemaker.core.helper.session_helper import Session
-    from sagemaker.core.shapes import StoppingCondition
-    from sagemaker.core.training.configs import Compute, InputData, OutputDataConfig
-
-    line = read()
-    if not line:
-        return "no request came"
-    request = JobRequest(**json.loads(line))
-    region = settings.aws("sagemaker")["region_name"]
-    session = Session(boto_session=boto3.Session(region_name=region), default_bucket=settings.bucket)
-    made = trainer.ModelTrainer(
-        sagemaker_session=session,
-        role=settings.role_arn,
-        base_job_name=request.name,
-        training_image=request.image,
-        hyperparameters=request.hyperparameters,
-        compute=Compute(**_compute(settings)),
-        stopping_condition=StoppingCondition(**_limits(settings)),
-        output_data_config=OutputDataConfig(s3_output_path=request.output),
-    )
-    signal.signal(
-        signal.SIGTERM, signal.SIG_IGN
-    )  # from here on the job may be there, and whoever stops it waits for the answer
-    try:
-        channels = {"train": request.train} | ({"base": request.base} if request.base else {})
-        made.train([InputData(channel_name=name, data_source=uri) for name, uri in channels.items()], wait=False, logs=False)
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "ResourceInUse":
-            return None
-        return str(error)
-    return None
-
-
-def _compute(settings: Settings) -> dict[str, Any]:
-    """Return on what a job runs. No image trains on several instances at once, so it is always one."""
-    spot = {"enable_managed_spot_training": True} if settings.training_spot else {}
-    return {"instance_type": settings.training_instance, "instance_count": INSTANCES, "volume_size_in_gb": 10, **spot}
-
-
-def _limits(settings: Settings) -> dict[str, int]:
-    """Return how long a job may take; SageMaker wants to know how long one waits for spare instances."""
-    limit = settings.training_limit_s
-    wait = {"max_wait_time_in_seconds": max(limit, settings.training_wait_s)} if settings.training_spot else {}
-    return {"max_runtime_in_seconds": limit, **wait}
 
 
 # --- following -------------------------------------------------------------------------------------------------------
@@ -322,15 +260,3 @@ def _progress(described: dict[str, Any], log: list[str], fraction: float) -> Job
         float(described.get("BillableTimeInSeconds", described.get("TrainingTimeInSeconds", 0))),
         described.get("FailureReason", ""),
     )
-
-
-def main() -> None:
-    """Answer on standard output; whatever the SDK prints goes to standard error."""
-    answer = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    error = submit_with_sdk(Settings.load(secrets=AWS_SECRETS), sys.stdin.readline)
-    print(json.dumps({"error": error}), file=answer, flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,7 @@
 """Judges a candidate for a rebuild: what it is compared on, beside whom, for the how-many-th time (way 3, REBUILD)."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from contracts.events import ModelPromoted, ModelPublished
@@ -28,6 +28,7 @@ class Judge:
         tries: int,
         least_mnist: float | None,
         tell: Callable[[float], None],
+        before: Sequence[ModelPublished] = (),
     ) -> ModelPublished:
         """Return the candidate with the verdict, and with all that it was judged by.
 
@@ -37,18 +38,19 @@ class Judge:
             tries: How many versions, with this one, were judged beside this champion.
             least_mnist: The least accuracy on MNIST of this model; None: that of all.
             tell: Called with the share that is done, 0..1.
+            before: The versions that either went on from, whose drawings it has seen as well.
         """
         if champion and (refused := gate.same(candidate.digest, champion.digest)):
             return _with(candidate, refused, {})
         held_back = dataset.holdout_from_npz(self._blobs.get(f"{_key(candidate.lineage['dataset'])}holdout/holdout.npz"))
-        if champion:
-            held_back = held_back.unseen(champion.lineage, round(champion.at.timestamp() * 1e6))
+        for one in (*((champion,) if champion else ()), *before):
+            held_back = held_back.unseen(one.lineage, round(one.at.timestamp() * 1e6))
         mnist = dataset.read_mnist("t10k")
-        marks, before, times = evaluate.compare(self._serving, candidate, champion, mnist, held_back, tell)
+        marks, champions, times = evaluate.compare(self._serving, candidate, champion, mnist, held_back, tell)
         pictures = gate.Pictures(held_back.labels, held_back.people, held_back.newest, held_back.devices)
         beside = champion.version if champion else ""
-        decided = gate.judge(least_mnist, marks, before, pictures, beside=beside, tries=tries, policy=self._policy)
-        metrics = {**marks.metrics(), **(_champions(before) if before else {}), **times}
+        decided = gate.judge(least_mnist, marks, champions, pictures, beside=beside, tries=tries, policy=self._policy)
+        metrics = {**marks.metrics(), **(_champions(champions) if champions else {}), **times}
         metrics["artifact_kb"] = self._size(candidate)
         if champion:
             metrics["champion_artifact_kb"] = self._size(champion)

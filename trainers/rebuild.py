@@ -9,22 +9,21 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import structlog
 
-from contracts.events import PLAYER_PARTITIONS, ModelPublished, RetrainModel
+from contracts.events import ModelPublished, RetrainModel
 from contracts.ports import Blobs, Bus
 from contracts.prices import PricesUnreadable, UnknownInstance
-from contracts.roster import RosterEntry
 from contracts.settings import Settings
 from producers.price_file import read_prices
-from trainers import cancelling, dataset_store, jobs, judging, split
+from trainers import cancelling, continuing, dataset_store, jobs, judging, split, tuning
 from trainers.approval import Approvals
-from trainers.archive_names import ends_of, named_objects
 from trainers.dataset_making import DatasetMaker
+from trainers.endings import Cancelled, CannotContinue, NothingNew, UnknownModel
 from trainers.jobs import JobProgress, Pause
 from trainers.model_log import ModelLog, next_version
 from trainers.promote import Promoter, say
@@ -32,29 +31,9 @@ from trainers.rebuild_progress import SHARES, Teller
 from trainers.registry import Registered, Registry
 from trainers.serving import Serving
 from trainers.standing import JobStanding
+from trainers.starting import TRIED, Starter, refuse_gone
 
 log = structlog.get_logger()
-
-
-class UnknownModel(ValueError):
-    """The command names a model that cannot be rebuilt."""
-
-
-class DatasetGone(RuntimeError):
-    """The dataset of a rebuild was deleted meanwhile."""
-
-
-class NothingNew(RuntimeError):
-    """There is a version of all that this rebuild would be made of."""
-
-    def __init__(self, why: str, read: Sequence[int]) -> None:
-        """Keep why, and the first offset of each partition of examples.v1 that was not read."""
-        super().__init__(why)
-        self.read = read
-
-
-class Cancelled(RuntimeError):
-    """Somebody wants the rebuild to end."""
 
 
 class Rebuilder:
@@ -99,6 +78,7 @@ class Rebuilder:
         self._registry = registry
         self._approvals = approvals
         self._jobs = jobs.Jobs(settings, self._go_on)
+        self._starter = Starter(settings, blobs, self._datasets, model_log, pause, self._go_on)
         self._command: RetrainModel | None = None
         self._drawings = threading.Lock()
         """Held by who reads drawings until it has published what it learned of them, and by who deletes drawings."""
@@ -116,6 +96,8 @@ class Rebuilder:
             self._carry_out(command)
         except Cancelled as cancelled:
             self._jobs.stop(jobs.job_name(command.target, command.command_id))
+            if command.grid:
+                self._starter.end_tries(command)
             last = self._model_log.training(command.target)
             version = last.version if last and last.command_id == command.command_id else "none"
             Teller(self._bus, self._model_log, command, version).end("cancelled", str(cancelled))
@@ -147,11 +129,16 @@ class Rebuilder:
         with self._alone(lambda: tell.step("queued", "waits until a player is forgotten"), self._go_on):
             try:
                 found = mine[0] if mine else self._made(command, version, tell)
+                if version not in self._model_log.published(model):
+                    refuse_gone(self._blobs, model, found.published.lineage.get("dataset_digest", ""))
+                    self._starter.refuse_tainted(found.published)
             except NothingNew as why:
                 tell.end("refused", f"refused: {why}", why.read)
                 return
+            except CannotContinue as why:
+                tell.end("refused", f"refused: {why}")
+                return
             if version not in self._model_log.published(model):
-                self._refuse_gone(model, found.published.lineage.get("dataset_digest", ""))
                 say(self._bus, self._model_log, found.published)
         self._approvals.ask(model, version)
         published = self._model_log.published(model)[version]
@@ -188,14 +175,6 @@ class Rebuilder:
         finally:
             self._drawings.release()
 
-    def _refuse_gone(self, model: str, digest: str) -> None:
-        """Refuse to go on with a dataset that was deleted while the trainer was away, by what certified no such version."""
-        if dataset_store.is_gone(self._blobs, digest):
-            raise DatasetGone(
-                "the dataset of this rebuild was deleted, as when a player is forgotten whose drawings it held:"
-                f" `gamenight retrain {model}` makes another without them"
-            )
-
     def failed(self, command: RetrainModel, error: Exception) -> None:
         """Publish that a rebuild failed."""
         last = self._model_log.training(command.target)
@@ -207,15 +186,16 @@ class Rebuilder:
         name = jobs.job_name(command.target, command.command_id)
         begun = self._jobs.find(name)
         if begun:
-            self._refuse_gone(command.target, _key(begun.train).split("/")[1])
+            refuse_gone(self._blobs, command.target, _key(begun.train).split("/")[1])
         else:
-            self._begin(command, name, tell)
+            self._starter.begin(command, name, tell)
         done = self._trained(name, tell)
         champion = self._champion(command.target)
         told = json.loads(self._blobs.get(_key(done.train).removesuffix("train/") + "manifest.json"))
         data = dataset_store.stored(told)
         digest = hashlib.sha256(self._blobs.get(_key(done.artifact))).hexdigest()
-        settings = self._settings
+        settings, known = self._settings, self._model_log.published(command.target)
+        parent = continuing.by_digest(done.hyperparameters.get(continuing.PARENT), known)
         candidate = ModelPublished(
             model=command.target,
             version=version,
@@ -234,8 +214,10 @@ class Rebuilder:
                 "by": command.by,
                 "champion": champion.version if champion else "none",
                 "learned_from": split.ALONE if command.base else "MNIST and the players' drawings",
+                **({continuing.FROM: parent.version} if parent else {}),
+                **tuning.lineage(tell.tried),
             },
-            metrics={"training_seconds": done.seconds, **self._cost(done)},
+            metrics={"training_seconds": done.seconds, **self._cost(done), **tuning.metrics(tell.tried)},
             gate="",
         )
         both = f"{version} and {champion.version} are" if champion else f"{version} is"
@@ -249,9 +231,10 @@ class Rebuilder:
         published = judging.Judge(settings, self._blobs, self._serving).judge(
             candidate,
             champion,
-            judging.tries(self._model_log.published(command.target).values(), champion.version) if champion else 1,
+            judging.tries(known.values(), champion.version) if champion else 1,
             self._model_log.roster[command.target].least_mnist,
             told_onward,
+            [*(continuing.line(parent, known) if parent else ()), *(continuing.line(champion, known) if champion else ())],
         )
         tell.step("gate", published.gate)
         self._go_on(0)
@@ -271,53 +254,13 @@ class Rebuilder:
         promoted = self._model_log.champion(model)
         return self._model_log.published(model)[promoted.version] if promoted else None
 
-    def _begin(self, command: RetrainModel, name: str, tell: Teller) -> None:
-        """Make the dataset while the SDK is imported, and start the training job."""
-        settings = self._settings
-        submitter = jobs.Submitter(settings)
-        try:
-            made, making = self._datasets.assembled(command, tell)
-            given = hyperparameters(self._model_log.roster[command.target], settings, command.hyperparameters)
-            known = self._model_log.published(command.target)
-            if why := judging.nothing_new(judging.made_of(settings, command.target, made.digest, given), known):
-                ends = ends_of(named_objects(making.keys))
-                raise NothingNew(why, [ends.get(partition, 0) for partition in range(PLAYER_PARTITIONS)])
-            there = self._datasets.stored(made, making, command)
-            tell.step(
-                "training", f"{len(made.train)} drawings, {made.feedback} of them players'; {len(made.holdout)} held back"
-            )
-            submitter.submit(
-                jobs.JobRequest(
-                    name,
-                    settings.image_uri(command.target),
-                    f"s3://{settings.bucket}/{there.train}",
-                    f"s3://{settings.bucket}/models/{command.target}",
-                    given,
-                    f"s3://{settings.bucket}/{there.base}",
-                ),
-                self._go_on,
-            )
-        except Cancelled:
-            submitter.withdraw(self._pause)  # a job that is being created is there before it is stopped
-            raise
-        finally:
-            submitter.close()
-
     def _trained(self, name: str, tell: Teller) -> JobProgress:
-        begin, end = SHARES["training"], SHARES["evaluation"]
+        begin, end = TRIED if tell.tried else SHARES["training"], SHARES["evaluation"]
         standing = JobStanding(self._cost(JobProgress("", seconds=3600.0)).get("training_cost_usd"))
         for now in self._jobs.follow(name):
             told = standing.told(now.stage or now.status, now.log, time.monotonic())
             tell.onward("training", begin + now.fraction * (end - begin), f"{name}: {told}", now.log)
         return now
-
-
-def hyperparameters(model: RosterEntry, settings: Settings, own: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the hyperparameters of a rebuild: the command's, then the settings' rounds and seed, then the image's own."""
-    told = {**model.hyperparameters, "seed": str(settings.seed)}
-    if "rounds" in told and settings.training_rounds is not None:
-        told["rounds"] = str(settings.training_rounds)
-    return {**told, **(own or {})}
 
 
 def _key(uri: str) -> str:

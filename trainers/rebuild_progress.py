@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from contracts.events import CommandSettled, RetrainModel, TrainingAdvanced, now
+from contracts.events import CommandSettled, RetrainModel, TrainingAdvanced, Tried, now
 from contracts.ports import Bus
 from trainers import jobs
 from trainers.model_log import ModelLog
@@ -34,7 +34,10 @@ class Teller:
         self._told = time.monotonic()
         self._message = ""
         last = model_log.training(command.target)
-        self._began = last.began if last and last.command_id == command.command_id and last.began else now()
+        mine = last if last and last.command_id == command.command_id else None
+        self._began = mine.began if mine and mine.began else now()
+        self.tried: list[Tried] = mine.tried if mine else []
+        """The settings that are tried; told with every step from then on."""
 
     def step(self, step: str, message: str) -> None:
         """Publish that a step begins."""
@@ -70,6 +73,7 @@ class Teller:
                 trigger=self._command.trigger,
                 began=self._began,
                 offsets=list(read),
+                tried=self.tried,
             ),
         )
 

@@ -20,6 +20,9 @@ _KEY: Final = b"gamenight held back"
 UNKNOWN: Final = "unknown"
 DEVICES: Final = (UNKNOWN, *get_args(Device))
 """What drawings are made with, in the order of their numbers: append only."""
+_TUNING_KEY: Final = b"gamenight settings"
+COMPARES: Final = 0.2
+"""Of the people who are trained on, the share by whose drawings settings of hyperparameters are compared."""
 ALONE: Final = "MNIST alone"
 """What the lineage of a version says that has learned of no player's drawing."""
 
@@ -124,6 +127,12 @@ def rank_of_drawing(drawing_id: str) -> float:
 def is_held_back(player_id: str, share: float) -> bool:
     """Say whether a person's drawings are held back; a larger share only adds people."""
     return rank(player_id) < share
+
+
+def compares(player_id: str) -> bool:
+    """Say whether settings are compared by a person's drawings, and not trained on them: of those who are not held back."""
+    drawn = int.from_bytes(hashlib.blake2b(player_id.encode(), key=_TUNING_KEY, digest_size=8).digest()) / 2**64
+    return drawn < COMPARES
 
 
 def divided(drawings: Sequence[_T], split: Split) -> tuple[list[_T], list[_T], list[_T]]:

@@ -346,4 +346,4 @@ def _tried(candidate: CandidateSet) -> tuple[ModelNews, str]:
 
 
 def _training(event: TrainingAdvanced) -> Frame:
-    return event.model_dump(mode="json", include={"command_id", "version", "step", "fraction", "message"})
+    return event.model_dump(mode="json", include={"command_id", "version", "step", "fraction", "message", "tried"})

@@ -35,6 +35,7 @@ from contracts.events import (
     ThawLearning,
     TryVersion,
 )
+from contracts.hyperparameters import against
 from contracts.roster import Roster
 
 Handler = Callable[..., Any]
@@ -80,14 +81,19 @@ def command_routes(commands: APIRouter, door: Door, board: ModelBoard) -> None:
             f"/api/ops/{path}", status_code=202, tags=["operators"], responses=REFUSALS, openapi_extra=_examples(*bodies)
         )
 
-    @ordering("retrain", {"target": "xgboost", "reason": "a week of corrections"}, {"target": "mxnet", "base": True})
+    @ordering(
+        "retrain",
+        {"target": "xgboost", "reason": "a week of corrections"},
+        {"target": "mxnet", "base": True},
+        {"target": "xgboost", "grid": {"max_depth": ["4", "6"], "eta": ["0.1", "0.3"]}},
+        {"target": "tensorflow", "warm": True},
+    )
     async def retrain(request: RetrainRequest, given: Given) -> Accepted:
         """Rebuild a batch model. /ws/watch and the state of the command show the progress."""
         asked = known(request, board.roster)
-        takes = board.roster.entry(request.target).takes
-        if strange := [name for name in request.hyperparameters if takes and name not in takes]:
-            why = f"{request.target} has no hyperparameter {strange[0]!r}: there is {', '.join(takes)}"
-            raise RequestValidationError([wrong_field(why, ("hyperparameters", strange[0]))])
+        entry, given_ = board.roster.entry(request.target), request.hyperparameters
+        if (wrong := against(entry, given_, request.grid, base=request.base, warm=request.warm)) is not None:
+            raise RequestValidationError([wrong_field(*wrong)])
         return await door.put(RetrainModel(command_id=uuid4(), **given, **asked))
 
     @ordering("promote", {"target": "xgboost", "version": "3"}, {"target": ONLINE_MODELS[0], "version": "softmax-1"})

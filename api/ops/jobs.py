@@ -1,5 +1,6 @@
 """Builds the routes of rebuilds: the queue, what is at work and how others ended; and cancelling one (way 3, OPERATE)."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID, uuid4
@@ -10,7 +11,8 @@ from pydantic import BaseModel
 
 from api.ops.door import REFUSALS, Accepted, Door, wrong_field
 from api.ops.requests import CommandRequest
-from contracts.events import CancelTraining
+from contracts.events import CancelTraining, Tried
+from contracts.hyperparameters import combinations
 from contracts.rebuilds import Rebuild, RebuildQueue
 
 SHOWN = 100
@@ -40,6 +42,8 @@ class JobState(BaseModel):
     step: str | None
     fraction: float
     message: str
+    tried: list[Tried]
+    """The settings of hyperparameters that it tries; empty: it tries none."""
     cancelling: bool
     """Whether somebody has cancelled it, and it has not ended yet."""
 
@@ -69,8 +73,16 @@ def job_state(one: Rebuild) -> JobState:
         step=last.step if last else None,
         fraction=last.fraction if last else 0.0,
         message=last.message if last else "",
+        tried=list(_tried(one)),
         cancelling=one.cancel is not None and not ended,
     )
+
+
+def _tried(one: Rebuild) -> Iterator[Tried]:
+    if one.last and one.last.tried:
+        yield from one.last.tried
+    elif one.command and one.state in ("queued", "running"):
+        yield from (Tried(hyperparameters=each, status="waiting") for each in combinations(one.command.grid) if each)
 
 
 def for_anybody(job: JobState) -> JobState:

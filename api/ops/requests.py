@@ -8,6 +8,7 @@ from contracts.events import (
     ONLINE_MODELS,
     DriftAction,
     DriftKind,
+    Grid,
     Hyperparameters,
     ModelName,
     Part,
@@ -41,6 +42,10 @@ class RetrainRequest(ModelRequest):
     """Whether to train on MNIST alone, without players' drawings."""
     hyperparameters: Hyperparameters = {}
     """Hyperparameters in place of the image's own, such as {"eta": "0.1"}."""
+    grid: Grid = {}
+    """Values that are tried first, all with all, such as {"eta": ["0.1", "0.3"]}; the version is trained with the best."""
+    warm: bool = False
+    """Whether training goes on from the version that answers, for a quick refresh."""
 
 
 class PromoteRequest(ModelRequest):

@@ -1,7 +1,7 @@
 """Does what a user of the genuine SageMaker SDK does, in a process of its own: the SDK takes 1 GB and warns a lot.
 
 `python -m tests.contract.sagemaker_sdk_session DATA_URI MODEL_BODY_FILE`, with the environment of
-`trainers.jobs.sdk_environment`. The results are in outcome.json and answer.npy beside that file, since the SDK prints
+`trainers.sdk_environment`. The results are in outcome.json and answer.npy beside that file, since the SDK prints
 what it likes.
 """
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from deploy.local.sagemaker.sdk_defaults import environment
 from tests.contract.sagemaker_cases import Cloud, digits, npy, npz
-from trainers.jobs import sdk_environment
+from trainers.sdk_environment import sdk_environment
 
 
 def test_the_sdk_trains_registers_serves_asks_changes_and_deletes(cloud: Cloud, tmp_path: Path) -> None:

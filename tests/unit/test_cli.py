@@ -502,6 +502,9 @@ def test_a_base_is_trained_by_either_name(gamenight: Gamenight, game: int, name:
     done = gamenight(name, "tensorflow", "--base", *own, "--no-wait", "--reason", "ordered", "--json", **given)
 
     assert json.loads(done.stdout) == {"command_id": "ordered"}
+    gamenight(name, "xgboost", "--try", "eta=0.1,0.3", "--try", "rounds=40", "--continue", "--no-wait", **given)
+    asked = {"target": "xgboost", "base": False, "reason": "", "grid": {"eta": ["0.1", "0.3"], "rounds": ["40"]}, "warm": True}
+    assert _Game.ordered.pop() == ("/api/ops/retrain", asked)
     body = {"target": "tensorflow", "base": True, "reason": "ordered"}
     assert _Game.ordered == [("/api/ops/retrain", body | {"hyperparameters": {"epochs": "2", "learning_rate": "0.01"}})]
 

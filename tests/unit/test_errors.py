@@ -30,6 +30,7 @@ PUBLIC: Final[dict[str, list[str]]] = {
     "card": ["xgboost", "3"],
     "jobs": [],
     "follow": [ID],
+    "tuning": [ID],
     "datasets": [],
     "dataset show": ["ab" * 32],
     "dataset verify": ["ab" * 32],

@@ -287,6 +287,46 @@ def test_what_training_makes_is_served_and_weights_count(algorithm: str, tmp_pat
         assert (server.probabilities(images).argmax(axis=1) == labels).mean() >= 0.85
 
 
+ONWARD = {"xgboost": {"rounds": 2, "eta": 0.1, "nthread": 1}, "mxnet": {"epochs": 1}, "kmeans": {"rounds": 2}}
+"""Hyperparameters of a short continuation."""
+
+
+def continued(algorithm: str, place: Path, parent: str | None = None) -> subprocess.CompletedProcess[str]:
+    """A training that goes on from the base model."""
+    channel(place, drawings(3000))
+    folder = place / "input" / "data" / "model"
+    folder.mkdir()
+    packed = (IMAGES / algorithm / "base" / "model.tar.gz").read_bytes()
+    (folder / "model.tar.gz").write_bytes(packed)
+    return trained(algorithm, place, **ONWARD[algorithm], parent=parent or hashlib.sha256(packed).hexdigest())
+
+
+@pytest.mark.parametrize("algorithm", sorted(ONWARD))
+def test_training_goes_on_from_a_version_before(algorithm: str, tmp_path: Path) -> None:
+    done = continued(algorithm, tmp_path / "one")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    about = json.loads((tmp_path / "one" / "model" / "about.json").read_text())
+    described = json.loads((IMAGES / algorithm / "base" / "base.json").read_text())
+    assert about["parent"] == described["sha256"]
+    images, labels = mnist("t10k", 1000)
+    for server in serving(algorithm, tmp_path / "one" / "model"):
+        right = (server.probabilities(images).argmax(axis=1) == labels).mean()
+    assert right >= 0.96, "it has not begun anew: of 3,000 drawings nobody learns that much so soon"
+    if algorithm != "mxnet":  # whose threads add up in any order
+        assert continued(algorithm, tmp_path / "two").returncode == 0
+        one, two = ({file.name: file.read_bytes() for file in (tmp_path / name / "model").iterdir()} for name in ("one", "two"))
+        assert one == two
+
+
+def test_training_does_not_go_on_from_another_artifact_than_was_meant(tmp_path: Path) -> None:
+    done = continued("xgboost", tmp_path, parent="0" * 64)
+
+    assert done.returncode == 1
+    failure = (tmp_path / "output" / "failure").read_text()
+    assert failure == "BadParent: the channel 'model' holds another artifact than the hyperparameter parent names"
+
+
 @pytest.mark.parametrize("algorithm", sorted(SMALL))
 def test_an_unknown_hyperparameter_is_the_job_s_failure_and_the_known_ones_are_named(algorithm: str, tmp_path: Path) -> None:
     channel(tmp_path, drawings(100))

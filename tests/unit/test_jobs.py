@@ -6,8 +6,9 @@ from uuid import UUID
 import pytest
 
 from contracts.settings import Settings
-from trainers import jobs
-from trainers.jobs import fraction_of, job_name, sdk_environment
+from trainers import sdk_jobs
+from trainers.jobs import fraction_of, job_name
+from trainers.sdk_environment import sdk_environment
 
 COMMAND = UUID("6f1b2c8e-6a0d-5c57-9d0e-2f6c1a5e7b11")
 
@@ -44,9 +45,9 @@ def test_the_sdk_validates_its_role_on_aws():
 
 
 def test_a_job_s_limits_and_spare_instances_come_from_the_settings() -> None:
-    assert jobs._limits(Settings(training_limit_s=60)) == {"max_runtime_in_seconds": 60}
-    assert "enable_managed_spot_training" not in jobs._compute(Settings())
+    assert sdk_jobs._limits(Settings(training_limit_s=60)) == {"max_runtime_in_seconds": 60}
+    assert "enable_managed_spot_training" not in sdk_jobs._compute(Settings())
     spare = Settings(training_spot=True, training_limit_s=9000, training_instance="ml.c5.xlarge")
-    assert jobs._limits(spare) == {"max_runtime_in_seconds": 9000, "max_wait_time_in_seconds": 9000}
-    assert jobs._compute(spare)["enable_managed_spot_training"]
-    assert (jobs._compute(spare)["instance_type"], jobs._compute(spare)["instance_count"]) == ("ml.c5.xlarge", 1)
+    assert sdk_jobs._limits(spare) == {"max_runtime_in_seconds": 9000, "max_wait_time_in_seconds": 9000}
+    assert sdk_jobs._compute(spare)["enable_managed_spot_training"]
+    assert (sdk_jobs._compute(spare)["instance_type"], sdk_jobs._compute(spare)["instance_count"]) == ("ml.c5.xlarge", 1)

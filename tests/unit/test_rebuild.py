@@ -31,11 +31,13 @@ from trainers import jobs, judging
 from trainers.approval import Approvals
 from trainers.dataset import Feedback
 from trainers.dataset_store import Making
+from trainers.endings import DatasetGone
 from trainers.model_log import ModelLog
 from trainers.promote import Promoter
-from trainers.rebuild import DatasetGone, Rebuilder, hyperparameters
+from trainers.rebuild import Rebuilder
 from trainers.rebuild_progress import Teller
 from trainers.registry import Registered
+from trainers.starting import hyperparameters
 
 
 class Shelf(MemoryRegistry):
@@ -236,7 +238,7 @@ class Desk:
         there = SimpleNamespace(train="train/", base="base/")
         maker = SimpleNamespace(assembled=lambda command, tell: made, stored=lambda made, making, command: there)
         monkeypatch.setattr(shop.registry, "versions", lambda model: [])
-        shop._rebuilder._datasets = maker  # type: ignore[assignment]
+        shop._rebuilder._starter._datasets = maker  # type: ignore[assignment]
         shop._rebuilder._jobs = SimpleNamespace(  # type: ignore[assignment]
             find=lambda name: None, stop=lambda name: self.told.append("stopped")
         )
@@ -322,7 +324,7 @@ def test_a_rebuild_is_cancelled_while_its_version_is_judged(monkeypatch):
     done = jobs.JobProgress("Completed", train="s3://b/data/train/", artifact="s3://b/model.tar.gz")
     monkeypatch.setattr(Rebuilder, "_trained", lambda self, name, tell: done)
 
-    def judge(self: Any, candidate: Any, champion: Any, tries: int, least: Any, tell: Any) -> None:
+    def judge(self: Any, candidate: Any, champion: Any, tries: int, least: Any, tell: Any, before: Any) -> None:
         cancel(shop)
         try:
             tell(0.5)

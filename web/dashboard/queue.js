@@ -1,5 +1,5 @@
 // @ts-check
-/** The rebuilds that wait, in words. Pure. */
+/** The rebuilds that wait, and the settings that one tries, in words. Pure. */
 
 /**
  * @typedef {{id: string, model: string, state: string, position: number | null, trigger: string, by: string, reason: string,
@@ -17,4 +17,18 @@ export function waiting(jobs) {
 export function triggerText({ trigger, by, reason }) {
   const who = WHY[trigger] ? `because of ${WHY[trigger]}` : by ? `asked for by ${by}` : "asked for by an operator";
   return reason ? `${who}: ${reason}` : who;
+}
+
+/** The settings that a rebuild tries, as the rows of a table. @param {import("../lib/protocol.js").Tried[]} tried */
+export function triedRows(tried) {
+  return tried.map(({ hyperparameters, status, accuracy, seconds, cost, kept }) => ({
+    kept,
+    cells: [
+      Object.entries(hyperparameters).sort().map((pair) => pair.join("=")).join(" "),
+      kept ? "kept" : status,
+      accuracy === null ? "" : `${(accuracy * 100).toFixed(2)} %`,
+      seconds ? seconds.toFixed(0) : "",
+      cost === null ? "" : `$${cost.toFixed(4)}`,
+    ],
+  }));
 }

@@ -3,12 +3,20 @@
 
 import { h, say } from "../lib/dom.js";
 import { colour } from "../lib/models.js";
+import { triedRows } from "./queue.js";
 
 /** @typedef {import("../lib/protocol.js").Training} Training */
 
 const STEPS = ["queued", "archive", "dataset", "training", "evaluation", "gate", "endpoint", "done"];
 const BAD = ["refused", "failed", "cancelled"];
 const LOG_LINES = 300;
+
+/** @param {import("../lib/protocol.js").Tried[]} tried */
+function triedTable(tried) {
+  const head = h("thead", {}, h("tr", {}, ...["settings", "state", "right", "seconds", "on AWS"].map((each) => h("th", { scope: "col" }, each))));
+  const rows = triedRows(tried).map(({ kept, cells }) => h("tr", { "data-kept": kept }, ...cells.map((each) => h("td", {}, each))));
+  return h("table", { class: "tried small" }, h("caption", {}, "Settings that are tried; right: on drawings that only they are compared by"), head, h("tbody", {}, ...rows));
+}
 
 export class Job {
   #version = "";
@@ -17,6 +25,7 @@ export class Job {
   #message = h("span", { class: "quiet small" });
   #steps = h("ol", { class: "steps" });
   #progress = h("progress", { max: 1 });
+  #tried = h("div", { class: "scroll", hidden: true });
   #log = h("pre", { class: "log", tabindex: 0, role: "log", "aria-label": "log of the training job", hidden: true });
   /** @type {string[]} */ #lines = [];
   element;
@@ -24,11 +33,11 @@ export class Job {
   /** @param {string} model */
   constructor(model) {
     const head = h("p", {}, this.#name, this.#message);
-    this.element = h("div", { class: "job", ...colour(model), "data-model": model }, head, this.#steps, this.#progress, this.#log);
+    this.element = h("div", { class: "job", ...colour(model), "data-model": model }, head, this.#steps, this.#progress, this.#tried, this.#log);
   }
 
   /** @param {string} title @param {Training} training @param {string[]} log New lines. */
-  show(title, { version, step, fraction, message }, log) {
+  show(title, { version, step, fraction, message, tried }, log) {
     if (version !== this.#version) this.#lines = [];
     const named = version === "none" ? title : `${title} ${version}`; // it was cancelled before it was begun
     say(this.#name, named);
@@ -44,6 +53,8 @@ export class Job {
       this.#steps.replaceChildren(...steps);
     }
     [this.#version, this.#step] = [version, step];
+    this.#tried.hidden = !tried?.length;
+    this.#tried.replaceChildren(...(tried?.length ? [triedTable(tried)] : []));
     this.#write(log);
   }
 

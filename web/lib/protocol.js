@@ -99,7 +99,9 @@
  * @property {number[]} confusion
  * @property {{at: number, estimate: Estimate}[]} recent Each of the quarter of an hour up to a time, in Unix seconds.
  *
- * @typedef {{version: string, step: string, fraction: number, message: string}} Training
+ * @typedef {{hyperparameters: Record<string, string>, status: string, accuracy: number | null, seconds: number, cost: number | null,
+ *   kept: boolean}} Tried
+ * @typedef {{version: string, step: string, fraction: number, message: string, tried?: Tried[]}} Training
  * @typedef {{type: "snapshot", models: Model[], scores: Record<string, Score>, online: number, drawings: number,
  *   training: Record<string, Training>, honest: Record<string, Honest>}} Snapshot
  * @typedef {{type: "honest", honest: Record<string, Honest>}} HonestChanged

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 from contracts.settings import Settings
-from trainers.jobs import sdk_environment
+from trainers.sdk_environment import sdk_environment
 
 
 def defaults_file(settings: Settings) -> Path:

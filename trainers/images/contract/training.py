@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import container
 import csv_rows
 import numpy as np
+import parent
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def hyperparameters(kind: type[Given], given: Mapping[str, Any]) -> Given:
     known = {known.name: known for known in fields(kind)}
     values: dict[str, Any] = {}
     for name, value in given.items():
-        if name.startswith(("sagemaker_", "_")):  # put there by the SDK for its own scripts, and by SageMaker's tuning
+        if name.startswith(("sagemaker_", "_")) or name == parent.DIGEST:  # the SDK's for its scripts, and SageMaker's tuning's
             continue
         if name not in known:
             raise BadInput(f"unknown hyperparameter {name!r}: this image has {', '.join(known)}")
@@ -174,11 +175,17 @@ def carry_out(
         "hyperparameters": {name: value for name, value in asdict(given).items() if name not in MACHINES},
         "drawings": len(drawings.labels),
         "metrics": metrics,
+        **({"parent": before} if (before := parent.digest()) else {}),
         **packages,
         "numpy": np.__version__,
     }
     (folder / "about.json").write_text(json.dumps(about, indent=2) + "\n")
     print(f"done seconds={time.monotonic() - began:.1f}", flush=True)
+
+
+def share_right(right: NDArray[Any], weights: NDArray[np.float32]) -> float:
+    """Return the share of drawings that were right, each by its weight; ``right`` is boolean, shape (n,)."""
+    return float(np.average(right, weights=weights))
 
 
 def run(main: Callable[[], None]) -> None:

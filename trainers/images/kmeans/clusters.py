@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import features
 import numpy as np
@@ -33,7 +34,7 @@ class Clusters:
         np.savez(file, **asdict(self))
 
     @classmethod
-    def load(cls, file: Path) -> "Clusters":
+    def load(cls, file: Path | BinaryIO) -> "Clusters":
         """Read an .npz."""
         with np.load(file, allow_pickle=False) as arrays:
             return cls(**{field.name: arrays[field.name].astype(np.float32) for field in fields(cls)})

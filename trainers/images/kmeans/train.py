@@ -5,16 +5,19 @@ told how the drawings nearest to it were labelled. numpy alone. Progress is a li
 `round=3/15 train-distance=0.17321 ...`.
 """
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import features
 import numpy as np
+import parent
 import training
 from clusters import Clusters
 from numpy.typing import NDArray
 from training import Drawings
 
+FILE = "clusters.npz"
 _ROWS = 2000  # at a time: the distances of a pass stay in the cache
 _DOUBT = 0.05
 """How many drawings of each digit every centroid is assumed to have seen before (a prior)."""
@@ -35,13 +38,24 @@ class Hyperparameters:
     seed: int = training.count(20181103, least=0)
 
 
-def find(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) -> tuple[Clusters, dict[str, float]]:
-    """Find the clusters; return them with their last metrics. Prints a line a round."""
+def find(
+    drawings: Drawings, watched: Drawings | None, given: Hyperparameters, before: Clusters | None = None
+) -> tuple[Clusters, dict[str, float]]:
+    """Find the clusters, or move those of ``before``; return them with their last metrics. Prints a line a round."""
     rng = np.random.default_rng(given.seed)
     weights = drawings.weights / drawings.weights.mean()
-    mean, axes, points = _components(features.features(drawings.images), weights, given.components)
-    chosen = rng.choice(len(points), min(given.clusters, int((weights > 0).sum())), replace=False, p=weights / weights.sum())
-    centroids = points[chosen]
+    table: Matrix = features.features(drawings.images)
+    mean: Matrix
+    axes: Matrix
+    points: Matrix
+    if before is not None:
+        mean, axes, centroids = (np.asarray(part, np.float32) for part in (before.mean, before.axes, before.centroids))
+        points = (table - mean) @ axes
+    else:
+        mean, axes, points = _components(table, weights, given.components)
+        likely = weights / weights.sum()
+        chosen = rng.choice(len(points), min(given.clusters, int((weights > 0).sum())), replace=False, p=likely)
+        centroids = points[chosen]
     for step in range(given.rounds):
         nearest, distance = _nearest(points, centroids)
         metrics = {"train-distance": float((weights * distance).mean())}
@@ -60,7 +74,8 @@ def find(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) -
     )
     if watched:
         parts = [found.answer(watched.images[first : first + _ROWS]) for first in range(0, len(watched.labels), _ROWS)]
-        metrics["validation-accuracy"] = float((np.concatenate(parts).argmax(axis=1) == watched.labels).mean())
+        right = np.concatenate(parts).argmax(axis=1) == watched.labels
+        metrics["validation-accuracy"] = training.share_right(right, watched.weights)
     training.tell("round", given.rounds, given.rounds, metrics)
     return found, metrics
 
@@ -103,8 +118,13 @@ def _moved(points: Matrix, weights: Matrix, centroids: Matrix, nearest: NDArray[
 
 def make(drawings: Drawings, watched: Drawings | None, given: Hyperparameters, folder: Path) -> dict[str, float]:
     """Find the clusters, write them into a folder, and return their last metrics."""
-    found, metrics = find(drawings, watched, given)
-    found.save(folder / "clusters.npz")
+    before = parent.read("kmeans", features.NAME, FILE)
+    clusters = Clusters.load(io.BytesIO(before.files[FILE])) if before else None
+    if clusters is not None and clusters.centroids.shape != (given.clusters, given.components):
+        kept = "clusters={} and components={}".format(*clusters.centroids.shape)
+        raise training.BadInput(f"a model that training goes on from keeps its {kept}")
+    found, metrics = find(drawings, watched, given, clusters)
+    found.save(folder / FILE)
     return metrics
 
 

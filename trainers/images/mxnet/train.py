@@ -14,11 +14,13 @@ import augmentation
 import mxnet
 import network
 import numpy as np
+import parent
 import training
 from mxnet import autograd, gluon
 from training import Drawings
 
 BATCH = 128
+WEIGHTS = "model.params"
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,13 @@ class Hyperparameters:
     seed: int = training.count(20181103, least=0)
 
 
-def fit(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) -> tuple[gluon.SymbolBlock, dict[str, float]]:
-    """Train a network; return it with its last metrics. Prints a line an epoch."""
+def fit(
+    drawings: Drawings, watched: Drawings | None, given: Hyperparameters, before: bytes | None = None
+) -> tuple[gluon.SymbolBlock, dict[str, float]]:
+    """Train a network, or go on from the weights ``before``, in MXNet's own format; return it with its last metrics.
+
+    Prints a line an epoch.
+    """
     mxnet.random.seed(given.seed % 2**31)
     rng = np.random.default_rng(given.seed)
     logits = mxnet.sym.load_json(network.symbol()).get_internals()[network.LOGITS]
@@ -40,6 +47,10 @@ def fit(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) ->
     for which, start in ((".*(gamma|moving_var)", mxnet.init.One()), (".*(beta|bias|moving_mean)", mxnet.init.Zero())):
         block.collect_params(which).initialize(start)
     block.collect_params(".*weight").initialize(mxnet.init.Xavier(magnitude=2))
+    if before is not None:
+        numbers = {name.partition(":")[2]: value for name, value in mxnet.nd.load_frombuffer(before).items()}
+        for name, parameter in block.collect_params().items():
+            parameter.set_data(numbers[name])
     block.hybridize(static_alloc=True)
     count = len(drawings.labels)
     steps = -(-count // BATCH)
@@ -72,20 +83,21 @@ def fit(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) ->
 
 def accuracy(block: gluon.SymbolBlock, drawings: Drawings) -> float:
     """Return the share of the drawings that the network gets right."""
-    right = 0
+    right = []
     for first in range(0, len(drawings.labels), BATCH):
         images = (drawings.images[first : first + BATCH].reshape(-1, 1, network.SIDE, network.SIDE) / 255).astype(np.float32)
         answers = block(mxnet.nd.array(images)).asnumpy().argmax(axis=1)
-        right += int((answers == drawings.labels[first : first + BATCH]).sum())
-    return right / len(drawings.labels)
+        right.append(answers == drawings.labels[first : first + BATCH])
+    return training.share_right(np.concatenate(right), drawings.weights)
 
 
 def make(drawings: Drawings, watched: Drawings | None, given: Hyperparameters, folder: Path) -> dict[str, float]:
     """Train the network, write it into a folder, and return its last metrics."""
-    block, metrics = fit(drawings, watched, given)
+    before = parent.read("mxnet", "raster-1", WEIGHTS)
+    block, metrics = fit(drawings, watched, given, before.files[WEIGHTS] if before else None)
     kinds = {True: "aux", False: "arg"}
     numbers = {f"{kinds['moving' in name]}:{name}": number.data() for name, number in block.collect_params().items()}
-    mxnet.nd.save(str(folder / "model.params"), dict(sorted(numbers.items())))
+    mxnet.nd.save(str(folder / WEIGHTS), dict(sorted(numbers.items())))
     return metrics
 
 

@@ -4,6 +4,7 @@ TensorFlow takes 1.4 GB and seconds to import, so serving knows nothing of it. P
 `epoch=3/5 train-loss=0.04321 ...`.
 """
 
+import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import augmentation
 import numpy as np
+import parent
 import tensorflow as tf
 import training
 from training import Drawings
 
 BATCH = 128
+WEIGHTS = "weights.npz"
 SIDE = augmentation.SIDE
 LAYERS = ((24, 5, 2), (32, 3, 1), (64, 3, 2), (64, 3, 1))
 """Filters, window and stride of each convolution."""
@@ -42,12 +45,20 @@ def network() -> tf.keras.Model:
     return tf.keras.Model(image, layers.Dense(10)(layers.Dropout(0.4)(layers.Flatten()(x))))
 
 
-def fit(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) -> tuple[tf.keras.Model, dict[str, float]]:
-    """Train a network; return it with its last metrics. Prints a line an epoch."""
+def fit(
+    drawings: Drawings, watched: Drawings | None, given: Hyperparameters, before: bytes | None = None
+) -> tuple[tf.keras.Model, dict[str, float]]:
+    """Train a network, or go on from the weights ``before``, as `packed` has them; return it with its last metrics.
+
+    Prints a line an epoch.
+    """
     tf.keras.utils.set_random_seed(given.seed)
     tf.config.experimental.enable_op_determinism()
     rng = np.random.default_rng(given.seed)
     model = network()
+    if before is not None:
+        with np.load(io.BytesIO(before), allow_pickle=False) as arrays:
+            model.set_weights([arrays[f"{place:03}"] for place in range(len(arrays.files))])
     count = len(drawings.labels)
     steps = -(-count // BATCH)
     optimizer = tf.keras.optimizers.Adam(
@@ -84,7 +95,14 @@ def accuracy(model: tf.keras.Model, drawings: Drawings) -> float:
     """Return the share of the drawings that the network gets right."""
     scaled = (drawings.images.reshape(-1, SIDE, SIDE, 1) / 255).astype(np.float32)
     answers = model.predict(scaled, batch_size=500, verbose=0).argmax(axis=1)
-    return float((answers == drawings.labels).mean())
+    return training.share_right(answers == drawings.labels, drawings.weights)
+
+
+def packed(model: tf.keras.Model) -> bytes:
+    """Return the weights as an npz file, in the order of the layers: training can go on from them, not from LiteRT's file."""
+    out = io.BytesIO()
+    np.savez(out, **{f"{place:03}": array for place, array in enumerate(model.get_weights())})
+    return out.getvalue()
 
 
 def exported(model: tf.keras.Model) -> bytes:
@@ -103,7 +121,9 @@ def exported(model: tf.keras.Model) -> bytes:
 
 def make(drawings: Drawings, watched: Drawings | None, given: Hyperparameters, folder: Path) -> dict[str, float]:
     """Train the network, write it into a folder, and return its last metrics."""
-    model, metrics = fit(drawings, watched, given)
+    before = parent.read("tensorflow", "raster-1", WEIGHTS)
+    model, metrics = fit(drawings, watched, given, before.files[WEIGHTS] if before else None)
+    (folder / WEIGHTS).write_bytes(packed(model))
     (folder / "model.tflite").write_bytes(exported(model))
     return metrics
 
