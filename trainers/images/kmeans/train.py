@@ -50,7 +50,7 @@ def find(
     points: Matrix
     if before is not None:
         mean, axes, centroids = (np.asarray(part, np.float32) for part in (before.mean, before.axes, before.centroids))
-        points = (table - mean) @ axes
+        points = np.asarray((table - mean) @ axes, np.float32)
     else:
         mean, axes, points = _components(table, weights, given.components)
         likely = weights / weights.sum()
