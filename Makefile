@@ -60,7 +60,7 @@ test-contract:
 	$(BESIDE) tests/contract $(call MUST,1500)
 
 # An image's modules import each other, and those of contract/, by bare names.
-IMAGES := $(patsubst %/,%,$(wildcard trainers/images/*/ tests/images/*/))
+IMAGES := $(patsubst %/,%,$(wildcard trainers/images/*/ tests/images/*/ tests/bench/images/*/))
 
 lint: setup setup-dev  ## style, types, import rules; the types of web/ too
 	$(BIN)/ruff check .

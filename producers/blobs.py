@@ -1,7 +1,7 @@
 """Stores objects by key, on S3 or in memory: datasets, examples and artifacts (way 3, REBUILD)."""
 
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -14,22 +14,38 @@ DIGEST_VARIABLE: Final = "MODEL_ARTIFACT_SHA256"
 """The variable of a model's container with the sha256 of its artifact, which is checked when the artifact is loaded there."""
 
 _READS: Final = 3
-"""How often an object is read whose body breaks off, as when S3 is killed: botocore sends requests again, and bodies not."""
 _BROKEN_OFF: Final = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
+
+T = TypeVar("T")
+
+
+def read_whole(read: Callable[[], T], tries: int = _READS) -> T:
+    """Return what ``read`` returns; begin anew if the body of an answer breaks off, as when a service is killed.
+
+    botocore sends a request again that was not answered, and does not do so once the body has begun.
+    """
+    try:
+        return read()
+    except _BROKEN_OFF:
+        if tries == 1:
+            raise
+        return read_whole(read, tries - 1)
 
 
 class S3Blobs:
     """The objects of one bucket."""
 
-    def __init__(self, settings: Settings, bucket: str | None = None) -> None:
+    def __init__(self, settings: Settings, bucket: str | None = None, *, tries: int = 5) -> None:
         """Keep the bucket's name; nothing connects before the first call.
 
         Args:
             settings: Where S3 is, and the credentials.
             bucket: Another bucket than ``settings.bucket``.
+            tries: How often a request is sent that S3 does not answer, with pauses that double: 5 may be over within a second
+                or two, 10 take most of a minute.
         """
         self.bucket = bucket or settings.bucket
-        retrying = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=5, read_timeout=30)
+        retrying = Config(retries={"mode": "standard", "max_attempts": tries}, connect_timeout=5, read_timeout=30)
         self._s3: Any = boto3.client("s3", config=retrying, **settings.aws("s3"))
 
     def put(self, key: str, data: bytes, *, only_if_absent: bool = False) -> None:
@@ -52,18 +68,10 @@ class S3Blobs:
         Raises:
             NoSuchBlob: If there is no object under the key.
         """
-        return self._read(key, _READS)
-
-    def _read(self, key: str, tries: int) -> bytes:
         try:
-            body: bytes = self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+            return read_whole(lambda: bytes(self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()))
         except self._s3.exceptions.NoSuchKey as error:
             raise NoSuchBlob(f"s3://{self.bucket}/{key}") from error
-        except _BROKEN_OFF:
-            if tries == 1:
-                raise
-            return self._read(key, tries - 1)
-        return body
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Return all keys under a prefix, in the order of their UTF-8 bytes."""

@@ -37,6 +37,7 @@ from trainers.base_models import BaseModels
 from trainers.drift_actions import DriftActions
 from trainers.endpoint_monitor import LOOK_S, EndpointMonitor
 from trainers.example_sink import Sinks
+from trainers.jobs import TRIES
 from trainers.lease import Lease
 from trainers.log_reader import STAGE, LogReader
 from trainers.model_log import ModelLog, QuickCommand
@@ -130,7 +131,7 @@ class Trainer:
             self.broken = True
             self._stop.set()
             raise Stopped from None
-        blobs, serving = S3Blobs(settings), Serving(settings, self.pause)
+        blobs, serving = S3Blobs(settings, tries=TRIES), Serving(settings, self.pause)
         ensure_bucket(settings)
         proofs = proving(bus, blobs, public_keys(settings), tells=settings.trainer_signing_key is not None)
         registry = Registry(settings, blobs)

@@ -19,7 +19,7 @@ from contracts.events import DIGITS, EndpointSeen, ModelPublished, VariantSeen, 
 from contracts.npy import probabilities_of
 from contracts.prices import PricesUnreadable, UnknownInstance
 from contracts.settings import Settings
-from producers.blobs import DIGEST_VARIABLE
+from producers.blobs import DIGEST_VARIABLE, read_whole
 from producers.price_file import read_prices
 from trainers.jobs import PATIENT, Pause
 
@@ -122,18 +122,25 @@ class Serving:
         self._pause(0)
         body = io.BytesIO()
         np.save(body, rasters)
-        try:
+
+        def answered() -> tuple[str, bytes]:
             answer = self._runtime.invoke_endpoint(
                 EndpointName=endpoint, Body=body.getvalue(), ContentType=NPY, Accept=NPY, TargetVariant=variant
             )
+            told = answer["Body"].read(MAX_HEAD + len(rasters) * MAX_ROW + 1)
+            answer["Body"].read(1)  # raises if that was not all that was announced
+            return answer["InvokedProductionVariant"], told
+
+        try:
+            by, told = read_whole(answered)
         except ClientError as error:
             if error.response["Error"]["Code"] in _NO_ANSWER:
                 raise ServingFailed(f"{variant} on endpoint {endpoint}: {error.response['Error']['Message']}") from error
             raise
-        if answer["InvokedProductionVariant"] != variant:
-            raise ServingFailed(f"endpoint {endpoint} answered as {answer['InvokedProductionVariant']}, not as {variant}")
+        if by != variant:
+            raise ServingFailed(f"endpoint {endpoint} answered as {by}, not as {variant}")
         try:
-            return probabilities_of(answer["Body"].read(MAX_HEAD + len(rasters) * MAX_ROW + 1), len(rasters))
+            return probabilities_of(told, len(rasters))
         except ValueError as wrong:
             raise ServingFailed(f"{variant} on endpoint {endpoint} gave an answer {wrong}") from wrong
 

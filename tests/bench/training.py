@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.paired import People, needed
+from tests.bench.training_kills import kills
+from tests.bench.training_triggers import triggers
 from trainers.gate import GateDecision, GatePolicy, Marks, Pictures, judge, spent
 
 SEED: Final = 20181103
@@ -157,7 +159,11 @@ def at_size(rng: np.random.Generator, world: World, people: int, tries: int) -> 
     return decided(rng, world, 0.02, people, tries)
 
 
-PARTS: Final[dict[str, Callable[[int], Iterator[str]]]] = {"gate": gate}
+PARTS: Final[dict[str, Callable[[int], Iterator[str]]]] = {
+    "gate": gate,
+    "kills": lambda _: kills(),
+    "triggers": lambda _: triggers(),
+}
 
 
 def main() -> None:

@@ -125,3 +125,19 @@ def test_whoever_waits_for_an_endpoint_looks_now_and_then_whether_it_is_still_wa
 
     with pytest.raises(TimeoutError, match="not wanted any more"):
         serving.ready("gamenight-xgboost", published("2"), look=look)
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again_and_is_no_fault_of_the_version() -> None:
+    """The local SageMaker was killed in the middle of it."""
+
+    class Killed(Runtime):
+        def invoke_endpoint(self, **asked: Any) -> dict[str, Any]:
+            answer = super().invoke_endpoint(**asked)
+            if self.body.tell() == 0 and not told:
+                told.append("killed")
+                answer["Body"] = StreamingBody(io.BytesIO(npy(ROWS)[:150]), len(npy(ROWS)))
+            return answer
+
+    told: list[str] = []
+    np.testing.assert_allclose(answered(Killed(npy(ROWS))), ROWS)
+    assert told == ["killed"]

@@ -9,14 +9,18 @@ import tempfile
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.settings import Settings
 from deploy.local.sagemaker.unpacking import ARTIFACT, ArchiveRefused, Bounds, unpack
+
+_PATIENT: Final = Config(retries={"mode": "standard", "max_attempts": 10}, connect_timeout=5)
+"""Retries calls that should wait rather than fail a job or an endpoint: S3 may be restarting."""
 
 
 class ObjectsFailed(RuntimeError):
@@ -32,7 +36,7 @@ class Objects:
 
     @cached_property
     def _client(self) -> Any:
-        return boto3.client("s3", **self._settings.aws("s3"))
+        return boto3.client("s3", config=_PATIENT, **self._settings.aws("s3"))
 
     def download_prefix(self, uri: str, folder: Path, bounds: Bounds | None = None) -> int:
         """Download all objects under a prefix into a folder; return the number of bytes.

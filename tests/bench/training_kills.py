@@ -1,0 +1,205 @@
+"""Kills trainer, local SageMaker, S3 and DynamoDB with -9 at each stage of a rebuild: ``python -m tests.bench.training kills``.
+
+Afterwards one version is published or none, and never half of one: models.v1, registry, endpoint, artifact and library agree.
+And the rebuild goes on, or has ended with a reason, within `WITHIN_S`: it is never silent for longer, unless it is so without
+any kill too. A busy machine takes that long to import the SDK.
+"""
+
+import itertools
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+from contracts.events import DatasetMade, ModelPublished
+from tests.bench.rebuilding_game import MODEL, PATIENCE_S, RebuildingGame, by, rebuilding_game, until
+from trainers.registry import Registry
+from trainers.serving import endpoint_of
+
+KILLED: Final = ("trainer", "sagemaker", "s3", "dynamodb")
+WITHIN_S: Final = 30.0
+LOOK_S: Final = 0.004
+
+Reached = Callable[[RebuildingGame, UUID], bool]
+
+
+def step(name: str) -> Reached:
+    """A step is told."""
+    return lambda game, command: any(one.step == name for one in game.heard.steps(command))
+
+
+def dataset_stored(game: RebuildingGame, command: UUID) -> bool:
+    """A dataset was told of since the rebuild began."""
+    steps = game.heard.steps(command)
+    return bool(steps) and any(isinstance(one, DatasetMade) and one.at >= steps[0].at for one in list(game.heard.events))
+
+
+def job(*stages: str) -> Reached:
+    """The training job is at one of these stages, or past it."""
+
+    def reached(game: RebuildingGame, command: UUID) -> bool:
+        jobs = game.sagemaker.list_training_jobs(NameContains=str(command))["TrainingJobSummaries"]
+        if not jobs:
+            return False
+        name = jobs[0]["TrainingJobName"]
+        return not stages or game.sagemaker.describe_training_job(TrainingJobName=name)["SecondaryStatus"] in stages
+
+    return lambda game, command: "training" in {one.step for one in game.heard.steps(command)} and reached(game, command)
+
+
+def rounds_told(game: RebuildingGame, command: UUID) -> bool:
+    """The job's log tells of a round."""
+    return any("round=" in line for one in game.heard.steps(command) for line in one.log)
+
+
+def registered(game: RebuildingGame, command: UUID) -> bool:
+    """The registry has the version."""
+    if not step("gate")(game, command):
+        return False
+    return any(one.command_id == str(command) for one in Registry(game.settings, game.blobs).versions(MODEL))
+
+
+def published(game: RebuildingGame, command: UUID) -> bool:
+    """models.v1 has the version."""
+    return any(isinstance(one, ModelPublished) and by(one) == str(command) for one in list(game.heard.events))
+
+
+def updating(game: RebuildingGame, command: UUID) -> bool:
+    """The endpoint is changing."""
+    if not step("endpoint")(game, command):
+        return False
+    return bool(game.sagemaker.describe_endpoint(EndpointName=endpoint_of(MODEL))["EndpointStatus"] == "Updating")
+
+
+STAGES: Final[Mapping[str, Reached]] = {
+    "queued": step("queued"),
+    "archive": step("archive"),
+    "dataset": step("dataset"),
+    "dataset stored": dataset_stored,
+    "asking for the job": step("training"),
+    "job created": job(),
+    "job trains": job("Training", "Uploading", "Completed"),
+    "rounds told": rounds_told,
+    "job uploads": job("Uploading", "Completed"),
+    "evaluation": step("evaluation"),
+    "gate": step("gate"),
+    "registered": registered,
+    "published": published,
+    "endpoint": step("endpoint"),
+    "endpoint updating": updating,
+}
+PAIRED: Final = ("dataset stored", "job trains", "evaluation", "gate", "endpoint updating")
+"""The stages at which two are killed at once."""
+
+
+@dataclass
+class Case:
+    """One rebuild during which somebody was killed."""
+
+    stage: str
+    killed: tuple[str, ...]
+    ended: str = ""
+    message: str = ""
+    silent_s: float = 0.0
+    """The longest that nothing was heard of the rebuild, from the kill on."""
+    silent_in: str = ""
+    """The step in which that was."""
+    word_s: float = 0.0
+    """From the kill until anything was heard of it."""
+    took_s: float = 0.0
+    """From the kill to the end."""
+    faults: list[str] = field(default_factory=list)
+
+    def line(self) -> str:
+        """Return the case in a line."""
+        wrong = f"  WRONG: {'; '.join(self.faults)}" if self.faults else ""
+        why = "" if self.ended == "done" else f": {self.message[:300]}"
+        silent = f"a word after {self.word_s:4.1f} s, silent {self.silent_s:4.1f} s in {self.silent_in}"
+        return (
+            f"{self.stage:18} {' + '.join(self.killed) or 'nobody':20} {self.ended}{why}, {silent}, {self.took_s:5.1f} s{wrong}"
+        )
+
+
+def cases(stages: Sequence[str], killed: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
+    """Return who is killed when: each alone at each stage, and each two at some."""
+    alone = [(stage, (one,)) for stage in stages for one in killed]
+    return alone + [(stage, two) for stage in stages if stage in PAIRED for two in itertools.combinations(killed, 2)]
+
+
+def tried(game: RebuildingGame, stage: str, killed: tuple[str, ...], number: int) -> Case:
+    """Rebuild, kill at the stage, and look at what came of it."""
+    case = Case(stage, killed)
+    game.play(1, 2)
+    command = game.retrain(hyperparameters={"seed": str(number)})
+    reached = STAGES[stage]
+    until(stage, lambda: reached(game, command) or game.heard.ended(command), every_s=LOOK_S)
+    before = {name: game.game.pid(name) for name in killed}
+    if None in before.values():
+        case.faults.append(f"not tried: {before} run")
+        return case
+    at, began = datetime.now(UTC), time.monotonic()
+    for pid in before.values():
+        os.kill(pid or 0, signal.SIGKILL)
+    if (early := game.heard.ended(command)) is not None and early.at < at:
+        case.faults.append("not tried: it had ended")
+    try:
+        ended = game.end(command)
+    except TimeoutError:
+        last = game.heard.steps(command)[-1:]
+        case.faults.append(f"not ended after {PATIENCE_S:.0f} s: {last}")
+        return case
+    case.took_s = time.monotonic() - began
+    case.ended, case.message = ended.step, ended.message
+    told = [(one.at, one.step) for one in game.heard.steps(command)]
+    moments = [(at, next((name for one, name in reversed(told) if one <= at), "queue")), *(one for one in told if one[0] > at)]
+    silences = [((b - a).total_seconds(), name) for (a, name), (b, _) in itertools.pairwise(moments)]
+    case.silent_s, case.silent_in = max(silences, default=(0.0, ""))
+    case.word_s = silences[0][0] if silences else 0.0
+    until("all run again", lambda: all(game.game.pid(name) not in (None, pid) for name, pid in before.items()))
+    until("a whole game", game.game.healthy)
+    found: list[str] = []
+
+    def agree() -> bool:
+        found[:] = game.faults(command)
+        return not found
+
+    try:
+        until("agreement", agree, patience_s=15, every_s=0.5)
+    except TimeoutError as late:
+        case.faults += found or [str(late)]
+    return case
+
+
+def kills(stages: Sequence[str] = tuple(STAGES), killed: Sequence[str] = KILLED) -> Iterator[str]:
+    """One version published or none, whoever is killed and when; then how long it was silent."""
+    with rebuilding_game() as game:
+        done: list[Case] = []
+        usual = WITHIN_S
+        for number, (stage, several) in enumerate([("queued", ())] * 3 + cases(stages, killed), 1):
+            game.back_to("1")
+            case = tried(game, stage, several, number)
+            if several:
+                done.append(case)
+                if case.silent_s > usual:
+                    case.faults.append(f"silent for {case.silent_s:.0f} s, longer than any that nobody disturbed")
+            else:
+                usual = max(usual, case.silent_s)
+            yield case.line()
+        yield from summary(done)
+
+
+def summary(done: Sequence[Case]) -> Iterator[str]:
+    """How they ended, and how long they were silent."""
+    ends = {end: sum(one.ended == end for one in done) for end in sorted({one.ended for one in done})}
+    wrong = [one for one in done if one.faults]
+    yield f"{len(done)} rebuilds, {sum(len(one.killed) for one in done)} kills: {ends}, {len(wrong)} wrong"
+    for what, several in (
+        ("first word after the kill", [one.word_s for one in done]),
+        ("longest silence", [one.silent_s for one in done]),
+    ):
+        order = sorted(several)
+        yield f"{what}: " + ", ".join(f"{share:.0%} {order[int(share * (len(order) - 1))]:.1f} s" for share in (0.5, 0.9, 1.0))
