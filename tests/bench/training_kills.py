@@ -124,10 +124,10 @@ class Case:
         )
 
 
-def cases(stages: Sequence[str], killed: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
+def cases() -> list[tuple[str, tuple[str, ...]]]:
     """Return who is killed when: each alone at each stage, and each two at some."""
-    alone = [(stage, (one,)) for stage in stages for one in killed]
-    return alone + [(stage, two) for stage in stages if stage in PAIRED for two in itertools.combinations(killed, 2)]
+    alone = [(stage, (one,)) for stage in STAGES for one in KILLED]
+    return alone + [(stage, two) for stage in PAIRED for two in itertools.combinations(KILLED, 2)]
 
 
 def tried(game: RebuildingGame, stage: str, killed: tuple[str, ...], number: int) -> Case:
@@ -174,12 +174,17 @@ def tried(game: RebuildingGame, stage: str, killed: tuple[str, ...], number: int
     return case
 
 
-def kills(stages: Sequence[str] = tuple(STAGES), killed: Sequence[str] = KILLED) -> Iterator[str]:
-    """One version published or none, whoever is killed and when; then how long it was silent."""
+def kills(order: Sequence[tuple[str, tuple[str, ...]]] = (), calm: int = 3) -> Iterator[str]:
+    """One version published or none, whoever is killed and when; then how long it was silent.
+
+    Args:
+        order: Who is killed when; none: all cases.
+        calm: How many rebuilds nobody disturbs, before.
+    """
     with rebuilding_game() as game:
         done: list[Case] = []
         usual = WITHIN_S
-        for number, (stage, several) in enumerate([("queued", ())] * 3 + cases(stages, killed), 1):
+        for number, (stage, several) in enumerate([("queued", ())] * calm + (list(order) or cases()), 1):
             game.back_to("1")
             case = tried(game, stage, several, number)
             if several:
