@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 
 from contracts.events import now
+from contracts.ports import Origin
 from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
 from producers.whole_log import all_records
-from tests.histories import lesson, named, taken_back
+from streams.learner import Learner
+from streams.online_base import load_base
+from tests.histories import MemoryCells, lesson, named, taken_back
 from tests.unit.test_archive import example
+from tests.writers import drawings
 from trainers import dataset, dataset_store
 from trainers.archive import Archive
 from trainers.compaction import tidy
@@ -186,3 +190,21 @@ def test_labels_that_count_half_are_made_again_as_they_counted_whoever_is_truste
 
 def test_the_code_version_is_stable():
     assert code_version() == code_version()
+
+
+@pytest.mark.parametrize(("lie", "kept"), [(0, 20), (1, 0)])
+def test_who_lies_from_the_first_drawing_on_is_trusted_by_no_dataset(lie, kept):
+    """The learner's own lessons on real handwriting: the sixth clear drawing makes a liar known, so only five are taught."""
+    learner, cells, bus = Learner(load_base()), MemoryCells(), open_bus(f"memory://liars-{lie}")
+    list(learner.open(cells, 0))
+    hand, examples = drawings("22"), []
+    for n in range(20):
+        one = hand.example("ada", n, (int(hand.labels[n]) + lie) % 10)
+        examples.append(Feedback(n, str(one.drawing_id), "ada", 1, one.label, bytes(784), place=(0, n)))
+        for event in learner.apply(cells, one, Origin(0, n, 0)):
+            bus.publish(event).result()
+
+    told = label_trust(all_records(bus, ["lessons.v1"]))
+
+    assert told.players == {"ada": float(not lie)}
+    assert 20 - sum(weight == 0 for weight in told.weights(examples).values()) == kept
