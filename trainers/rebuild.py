@@ -176,10 +176,14 @@ class Rebuilder:
             self._drawings.release()
 
     def failed(self, command: RetrainModel, error: Exception) -> None:
-        """Publish that a rebuild failed."""
+        """Publish that a rebuild failed, and what can be done if its version is there all the same."""
         last = self._model_log.training(command.target)
         version = last.version if last and last.command_id == command.command_id else "none"
-        Teller(self._bus, self._model_log, command, version).end("failed", f"{type(error).__name__}: {error}"[:1000])
+        made = self._model_log.published(command.target).get(version)
+        remedy = (
+            f"; it may answer all the same: `gamenight promote {command.target} {version}`" if made and made.approved else ""
+        )
+        Teller(self._bus, self._model_log, command, version).end("failed", f"{type(error).__name__}: {error}"[:900] + remedy)
 
     def _made(self, command: RetrainModel, version: str, tell: Teller) -> Registered:
         """Return the version that this command asked for: trained, judged and registered."""

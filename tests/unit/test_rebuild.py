@@ -37,6 +37,7 @@ from trainers.promote import Promoter
 from trainers.rebuild import Rebuilder
 from trainers.rebuild_progress import Teller
 from trainers.registry import Registered
+from trainers.serving import ServingFailed
 from trainers.starting import hyperparameters
 
 
@@ -103,6 +104,18 @@ def test_a_version_that_failed_meanwhile_is_not_promoted_again_and_is_still_know
     shop = Shop(published("2", 2, arn="arn:2", failed="router: no answer"))
     assert shop.resume() == ("refused", "router: no answer", "1")
     assert shop.model_log.failed("xgboost") == {"2"}
+
+
+def test_a_rebuild_whose_version_is_published_and_does_not_come_onto_the_endpoint_says_how_it_may_answer_later():
+    shop = Shop()
+    shop.endpoints.broken = {"v2"}
+    with pytest.raises(ServingFailed) as wrong:
+        shop.resume()
+    shop._rebuilder.failed(shop.command, wrong.value)
+    ended = shop.model_log.training("xgboost")
+    assert ended
+    assert (ended.step, ended.version, shop.model_log.champion("xgboost").version) == ("failed", "2", "1")
+    assert ended.message.endswith("; it may answer all the same: `gamenight promote xgboost 2`")
 
 
 def test_a_rebuild_takes_its_hyperparameters_from_the_image_and_rounds_that_are_set_replace_those():
