@@ -6,6 +6,7 @@ MNIST, is stored once and not in each dataset.
 """
 
 import hashlib
+import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -297,7 +298,18 @@ def verify(blobs: Blobs, digest: str) -> list[Finding]:
     if (missing := len(trust) - len(examples)) > 0:
         return [*out, Finding("archive", False, f"{missing} of {len(trust)} examples are not in the archive any more")]
     again = assemble(from_npz(contents["base"]), examples, told["held_back"], told["weight"], told["newest_s"])
+    if again.digest != digest and all(
+        _arrays(contents[name]) == _arrays(made)
+        for name, made in zip(_DATA, (again.train_bytes, again.holdout_bytes), strict=False)
+    ):  # its files were written with `numpy.savez`, whose bytes are another's in another Python
+        return [*out, Finding("made again", True, f"from {len(examples)} examples: the same arrays, in files of an older form")]
     return [*out, Finding("made again", again.digest == digest, f"from {len(examples)} examples: digest {again.digest[:12]}")]
+
+
+def _arrays(raw: bytes) -> dict[str, tuple[str, bytes]]:
+    """Return the arrays of an npz file, to be compared."""
+    with np.load(io.BytesIO(raw), allow_pickle=False) as found:
+        return {name: (f"{found[name].dtype} {found[name].shape}", found[name].tobytes()) for name in found}
 
 
 def code_version() -> str:
