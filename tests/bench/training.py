@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 
 from contracts.paired import People, needed
 from tests.bench.training_kills import kills
+from tests.bench.training_manifest import manifest
+from tests.bench.training_people import poisoned, unseen
+from tests.bench.training_stages import end_to_end
 from tests.bench.training_triggers import triggers
+from tests.roster import BATCH_MODELS
 from trainers.gate import GateDecision, GatePolicy, Marks, Pictures, judge, spent
 
 SEED: Final = 20181103
@@ -159,8 +163,12 @@ def at_size(rng: np.random.Generator, world: World, people: int, tries: int) -> 
     return decided(rng, world, 0.02, people, tries)
 
 
-PARTS: Final[dict[str, Callable[[int], Iterator[str]]]] = {
-    "gate": gate,
+PARTS: Final[dict[str, Callable[[argparse.Namespace], Iterator[str]]]] = {
+    "end-to-end": lambda given: end_to_end(given.models),
+    "unseen": lambda given: unseen(given.splits, given.models),
+    "poisoned": lambda given: poisoned(given.splits, given.models, given.liars),
+    "manifest": lambda given: manifest(given.models, given.pythons),
+    "gate": lambda given: gate(given.runs),
     "kills": lambda _: kills(),
     "triggers": lambda _: triggers(),
 }
@@ -170,11 +178,17 @@ def main() -> None:
     """Print the figures of each part."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="which parts; not given: all")
-    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--runs", type=int, default=1000, help="of `gate`")
+    parser.add_argument(
+        "--models", nargs="*", default=BATCH_MODELS, choices=BATCH_MODELS, help="that are rebuilt; not given: all"
+    )
+    parser.add_argument("--splits", nargs="*", type=int, default=[0, 1, 2, 3], help="of the people; four ask everybody once")
+    parser.add_argument("--pythons", nargs="*", default=[], help="other interpreters with the packages, for `manifest`")
+    parser.add_argument("--liars", type=float, default=0.2, help="share of the players who lie, in `poisoned`")
     given = parser.parse_args()
     for name in given.parts or PARTS:
         began = time.monotonic()
-        for line in PARTS[name](given.runs):
+        for line in PARTS[name](given):
             print(line, flush=True)
         print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
 

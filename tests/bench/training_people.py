@@ -1,0 +1,326 @@
+"""Rebuilds models in a home of its own, for `tests.bench.training`: what they say of people whom they have never seen.
+
+Kafka, S3, DynamoDB, the local SageMaker and the trainer are real processes. Players of data/pen have labelled their drawings,
+and the real learner has weighed these labels; then each model is rebuilt by command: dataset, the SDK's training job,
+evaluation, gate. The people who are asked are held back by the product's own split.
+"""
+
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Final
+from uuid import uuid5
+
+from contracts.events import (
+    NAMESPACE,
+    PLAYER_PARTITIONS,
+    TRAINING_ENDS,
+    ExampleLabelled,
+    LessonTaught,
+    ModelPublished,
+    RetrainModel,
+    TrainingAdvanced,
+    decode,
+)
+from contracts.ports import Bus, Origin
+from contracts.settings import Settings
+from deploy.local.archive import free_ports
+from deploy.local.keys import with_secrets
+from deploy.local.supervisor import running
+from producers.bus import open_bus
+from producers.placement import partition_of
+from producers.signing import Signer, SigningBus
+from streams.embedding import EmbeddingNetwork
+from streams.learner import Learner
+from streams.make_base import judge
+from streams.online_base import Base, load_base
+from tests.bench.trust import PLAYERS, Lie, people
+from tests.histories import MemoryCells
+from tests.writers import drawings
+from trainers.split import is_held_back
+
+ROOT: Final = Path(__file__).parents[2]
+PORTS: Final = ("kafka_port", "kafka_controller_port", "sagemaker_port", "s3_port", "dynamodb_port")
+LABELS: Final = 3600
+"""How many labels the sixteen players give together."""
+PATIENCE_S: Final = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A version that was rebuilt, in per cent."""
+
+    people: float
+    """Right on drawings of the people whom it has never seen."""
+    base_people: float
+    mnist: float
+    base_mnist: float
+    drawings: int
+    """How many drawings of them there are."""
+    verdict: str
+
+    def __str__(self) -> str:
+        return (
+            f"people {self.people:.2f} (base {self.base_people:.2f}; {self.drawings} drawings), MNIST {self.mnist:.2f}"
+            f" (base {self.base_mnist:.2f}) {self.verdict}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilding:
+    """All models of a home, rebuilt."""
+
+    versions: Mapping[str, Rebuilt]
+    feedback: int
+    """How many drawings of players they learned."""
+    left_out: str
+    """What the trainer says of whom it leaves out; empty: nobody."""
+    seconds: float
+    cpu_seconds: float
+
+
+def unseen(splits: Sequence[int], models: Sequence[str]) -> Iterator[str]:
+    """Each model, rebuilt with 3,600 labels of sixteen people, on eight others whom it has never seen."""
+    yield from _compared(splits, models, {"nobody lies": ()})
+
+
+def poisoned(splits: Sequence[int], models: Sequence[str], share: float) -> Iterator[str]:
+    """The same where some of the sixteen lie, by turns any digit and the one after that drawn, and where nobody does."""
+    yield from _compared(splits, models, {"nobody lies": (), f"{share:.0%} lie": liars(share)})
+
+
+def _compared(splits: Sequence[int], models: Sequence[str], worlds: Mapping[str, tuple[Lie, ...]]) -> Iterator[str]:
+    """Rebuild in each world, a split after another; then the mean over the splits of each model."""
+    found: dict[str, list[Rebuilding]] = {name: [] for name in worlds}
+    for split in splits:
+        for name, lies in worlds.items():
+            one = rebuilt(split, lies, tuple(models))
+            found[name].append(one)
+            yield (
+                f"split {split}, {name}: {one.feedback} labels learned, {one.seconds:.0f} s, {one.cpu_seconds:.0f} s of CPU,"
+                f" load {os.getloadavg()[0]:.0f}" + (f"; {one.left_out}" if one.left_out else "")
+            )
+            for model, version in one.versions.items():
+                yield f"  {model:10} {version}"
+    for name, several in found.items():
+        yield f"mean of splits {', '.join(map(str, splits))}, {name}"
+        for model in models:
+            yield f"  {model:10} {mean([one.versions[model] for one in several])}"
+
+
+# --- what the players do ---------------------------------------------------------------------------------------------
+
+
+@cache
+def base_of(judges: tuple[str, ...]) -> Base:
+    """Return the online model's base with a judge that knows MNIST and these people's hands alone."""
+    bare = load_base()
+    return replace(bare, judge=judge(bare.sums, EmbeddingNetwork(), judges))
+
+
+def player_of(writer: str, held_back: bool) -> str:
+    """Return a player's id for a person that the product's own split holds back, or does not."""
+    share = Settings(aws_services="local").held_back
+    return next(name for n in count() if is_held_back(name := f"writer-{writer}-{n}", share) is held_back)
+
+
+def labelled(split: int, lies: Sequence[Lie], labels: int) -> list[ExampleLabelled]:
+    """Return what sixteen people have labelled, in random order, and then what those who are asked have, all of it.
+
+    Args:
+        split: Which people play.
+        lies: How the first of the players lie, a lie each; the others are honest.
+        labels: How many labels the sixteen give.
+    """
+    _, players, asked = people(split)
+    chance, given, out = random.Random(split), dict.fromkeys(players, 0), []
+    all_of_them = [(writer, number) for writer in players for number in range(len(drawings(writer).labels))]
+    for writer, number in chance.sample(all_of_them, labels):
+        digit, place = int(drawings(writer).labels[number]), players.index(writer)
+        label = lies[place](digit, given[writer], chance) if place < len(lies) else digit
+        given[writer] += 1
+        out.append(drawings(writer).example(player_of(writer, held_back=False), number, label))
+    for writer in asked:
+        known = player_of(writer, held_back=True)
+        out += [drawings(writer).example(known, number) for number in range(len(drawings(writer).labels))]
+    return out
+
+
+def lessons(base: Base, examples: Sequence[ExampleLabelled]) -> Iterator[LessonTaught]:
+    """Yield the lessons that the real learner makes of examples, a partition after another."""
+    learner = Learner(base)
+    cells = [MemoryCells() for _ in range(PLAYER_PARTITIONS)]
+    for partition in range(PLAYER_PARTITIONS):
+        list(learner.open(cells[partition], partition))
+    for offset, example in enumerate(examples):
+        partition = partition_of(example.player_id.encode(), PLAYER_PARTITIONS)
+        for event in learner.apply(cells[partition], example, Origin(partition, offset, 0)):
+            if isinstance(event, LessonTaught):
+                yield event
+
+
+def judged_lessons(split: int, examples: Sequence[ExampleLabelled]) -> Iterator[LessonTaught]:
+    """Yield the lessons of a split, whose judge knows the hands of six people who neither play nor are asked."""
+    return lessons(base_of(tuple(people(split)[0])), examples)
+
+
+# --- a home ----------------------------------------------------------------------------------------------------------
+
+
+def fresh(folder: str, **given: object) -> Settings:
+    """Return the settings of a home of its own; some may be given."""
+    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+    settings = Settings(home=Path(folder), aws_services="local", tools=ROOT / ".tools", **ports, **given)  # type: ignore[arg-type]
+    return with_secrets(settings)
+
+
+@contextmanager
+def home(**given: object) -> Iterator[tuple[Settings, Bus]]:
+    """Yield the settings of a fresh home whose services run, but for the trainer, and its bus; some settings may be given."""
+    with tempfile.TemporaryDirectory(prefix="gamenight-", ignore_cleanup_errors=True) as folder:
+        settings = fresh(folder, **given)
+        with running(settings, ["kafka", "s3", "dynamodb", "sagemaker"]):
+            bus = SigningBus(open_bus(f"kafka://{settings.bootstrap_servers}"), Signer("api", settings.api_signing_key))
+            try:
+                yield settings, bus
+            finally:
+                bus.close()
+
+
+@contextmanager
+def trainer(settings: Settings) -> Iterator[Callable[[], None]]:
+    """Run the trainer; yield what raises if it has ended."""
+    path = settings.home / "trainer.log"
+    with path.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trainers"], cwd=ROOT, env={**os.environ, **settings.environment()}, stdout=log, stderr=log
+        )
+
+    def check() -> None:
+        if process.poll() is not None:
+            raise RuntimeError(f"the trainer has ended: {path.read_text()[-3000:]}")
+
+    try:
+        yield check
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def followed(
+    bus: Bus, commands: Sequence[RetrainModel], check: Callable[[], None]
+) -> Iterator[tuple[float, TrainingAdvanced | ModelPublished]]:
+    """Yield, with the time, what is said of some rebuilds, until all have ended.
+
+    Raises:
+        TimeoutError: If that takes longer than `PATIENCE_S`.
+    """
+    due = {command.command_id for command in commands}
+    mine = {str(command) for command in due}
+    tail = bus.follow(["models.v1"], "start")
+    deadline = time.monotonic() + PATIENCE_S
+    try:
+        while due:
+            check()
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{len(due)} rebuilds have not ended in {PATIENCE_S:.0f} s")
+            for record in tail.poll(0.5):
+                if record.value is None:
+                    continue
+                event = decode(record.topic, record.value)
+                if isinstance(event, ModelPublished) and event.lineage.get("command") in mine:
+                    yield time.monotonic(), event
+                elif isinstance(event, TrainingAdvanced) and event.command_id in due:
+                    yield time.monotonic(), event
+                    if event.step in TRAINING_ENDS:
+                        due.discard(event.command_id)
+    finally:
+        tail.close()
+
+
+@cache
+def rebuilt(split: int, lies: tuple[Lie, ...], models: tuple[str, ...], trusted: bool = True) -> Rebuilding:
+    """Rebuild models from what sixteen people have labelled, and judge them by eight others.
+
+    Args:
+        split: Which people play, who is asked, and by whose hands the judge of trust was made.
+        lies: How the first of the players lie, a lie each; the others are honest.
+        models: Which models.
+        trusted: Whether the learner has weighed the labels; else nothing is known of anybody, and all labels count.
+
+    Raises:
+        RuntimeError: If a rebuild failed.
+    """
+    examples = labelled(split, lies, LABELS)
+    began, before = time.monotonic(), _cpu()
+    versions, said, feedback = dict[str, Rebuilt](), set[str](), 0
+    with home() as (settings, bus):
+        for event in [*examples, *(judged_lessons(split, examples) if trusted else ())]:
+            bus.publish(event)
+        bus.flush(120)
+        commands = [RetrainModel(command_id=uuid5(NAMESPACE, f"bench/{model}"), target=model, by="bench") for model in models]
+        with trainer(settings) as check:
+            for command in commands:
+                bus.publish(command).result(30)
+            for _, event in followed(bus, commands, check):
+                if isinstance(event, ModelPublished):
+                    versions[event.model] = _told(event)
+                    feedback = int(event.lineage["feedback"])
+                elif event.step == "failed":
+                    raise RuntimeError(f"{event.model}: {event.message}")
+                elif "left out" in event.message:
+                    said.add(event.message)
+    return Rebuilding(versions, feedback, "; ".join(sorted(said)), time.monotonic() - began, _cpu() - before)
+
+
+def mean(several: Sequence[Rebuilt]) -> Rebuilt:
+    """Return the mean of several splits, each drawing as much as every other; the drawings are those of all."""
+    n = sum(one.drawings for one in several)
+
+    def of(share: Callable[[Rebuilt], float]) -> float:
+        return sum(share(one) * one.drawings for one in several) / n
+
+    promoted = sum(one.verdict == "promoted" for one in several)
+    return Rebuilt(
+        of(lambda one: one.people),
+        of(lambda one: one.base_people),
+        sum(one.mnist for one in several) / len(several),
+        sum(one.base_mnist for one in several) / len(several),
+        n,
+        f"{promoted} of {len(several)} promoted",
+    )
+
+
+def _told(event: ModelPublished) -> Rebuilt:
+    of = event.metrics
+    shares = [100 * of[f"{whose}{which}_accuracy"] for which in ("held_back", "mnist") for whose in ("", "champion_")]
+    return Rebuilt(shares[0], shares[1], shares[2], shares[3], int(of["held_back_n"]), event.verdict or "")
+
+
+def _cpu() -> float:
+    """Return the processor seconds of all processes that were started and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def liars(share: float) -> tuple[Lie, ...]:
+    """Return the lies of so large a share of the players: by turns any digit, and the next one to that drawn."""
+    return tuple((_anything, _next)[place % 2] for place in range(round(share * PLAYERS)))
+
+
+def _anything(digit: int, given: int, chance: random.Random) -> int:
+    return chance.randrange(10)
+
+
+def _next(digit: int, given: int, chance: random.Random) -> int:
+    return (digit + 1) % 10
