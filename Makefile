@@ -94,6 +94,7 @@ bench: setup setup-dev setup-notebook  ## measure; see docs/benchmarks.md
 	$(BIN)/python -m tests.bench.honest
 	$(BIN)/python -m tests.bench.drift
 	$(BIN)/python -m tests.bench.training
+	$(BIN)/python -m tests.bench.continuing
 	$(BIN)/python -m tests.bench.unlearning
 	$(BIN)/python -m tests.bench.forgotten
 	$(BIN)/python -m tests.bench.blending

@@ -196,7 +196,7 @@ class Jobs:
         Raises:
             JobFailed: If the job did not complete.
         """
-        lines = self._lines(name)
+        lines = self.lines(name)
         fraction, stage = 0.0, ""
         while True:
             described = self._sagemaker.describe_training_job(TrainingJobName=name)  # before the log: so no last line is missed
@@ -212,7 +212,7 @@ class Jobs:
                 return
             self._pause(POLL_S)
 
-    def _lines(self, name: str) -> Iterator[list[str]]:
+    def lines(self, name: str) -> Iterator[list[str]]:
         """Yield the new lines of a job's log each time it is asked; a log that does not exist yet is empty."""
         tokens: dict[str, str] = {}
         while True:

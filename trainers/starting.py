@@ -178,9 +178,9 @@ class Starter:
         """Return the best of the settings that are tried, once all are."""
         name, begin = tuning.tuning_name(command.command_id), SHARES["training"]
 
-        def told(tried: list[Tried], share: float, message: str) -> None:
+        def told(tried: list[Tried], share: float, message: str, lines: list[str]) -> None:
             tell.tried = tried
-            tell.onward("training", begin + share * (TRIED - begin), message)
+            tell.onward("training", begin + share * (TRIED - begin), message, lines)
 
         try:
             tell.tried = self._tunings.follow(name, command.grid, cost_of(self._settings), told, self._go_on)

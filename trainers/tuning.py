@@ -20,7 +20,7 @@ from contracts.ports import Blobs
 from contracts.settings import Settings
 from trainers import dataset_store
 from trainers.archive import TRIES
-from trainers.jobs import PATIENT, POLL_S, JobFailed, Pause
+from trainers.jobs import PATIENT, POLL_S, JobFailed, Jobs, Pause, fraction_of
 
 OUTPUT: Final = TRIES
 """Where artifacts of tries are, by the job's name."""
@@ -52,6 +52,10 @@ def with_kept(tried: Sequence[Tried], kept: Tried) -> list[Tried]:
     """Return the settings with a mark on the one that is kept, the best first, then those without a result."""
     order = sorted(tried, key=lambda one: (one.hyperparameters != kept.hyperparameters, -(one.accuracy or 0.0)))
     return [one.model_copy(update={"kept": one.hyperparameters == kept.hyperparameters}) for one in order]
+
+
+def _share(one: Tried, rounds: float) -> float:
+    return rounds if one.status == "running" else float(one.status != "waiting")
 
 
 def told(tried: Sequence[Tried], at_once: int) -> str:
@@ -112,6 +116,11 @@ class Tunings:
         self._blobs = blobs
         self._cost: Callable[[float], float | None] = lambda seconds: None
         self._at_once = settings.tuning_at_once
+        self._followed = Jobs(settings, lambda seconds: None)
+        self._logs: dict[str, Iterator[list[str]]] = {}
+        """The log of each job that was begun, by its settings."""
+        self._done: dict[str, float] = {}
+        """The share of its rounds that each job has done, by its settings."""
         self._sagemaker: Any = boto3.client("sagemaker", config=PATIENT, **settings.aws("sagemaker"))
 
     def find(self, name: str) -> Tuning | None:
@@ -136,7 +145,7 @@ class Tunings:
         name: str,
         grid: Mapping[str, Sequence[str]],
         cost: Callable[[float], float | None],
-        tell: Callable[[list[Tried], float, str], None],
+        tell: Callable[[list[Tried], float, str, list[str]], None],
         pause: Pause,
     ) -> list[Tried]:
         """Return the settings that were tried, the kept one marked and first.
@@ -145,21 +154,29 @@ class Tunings:
             name: The tuning job.
             grid: What it tries.
             cost: Returns what so many seconds of training cost, in dollars; None if there is no price.
-            tell: Called with the settings as they are by now, the share that is done, and words for people.
+            tell: Called with the settings as they are by now, the share that is done, words for people, and new lines of the
+                logs, each with the settings before it.
             pause: Waits; raises when it must end.
 
         Raises:
             JobFailed: If no settings have a result.
         """
         self._cost, polls, before = cost, 0, set[str]()
+        self._logs, self._done = {}, {}
         while True:
             found = self.find(name)  # before what it tries: so no last one is missed
             if found is None:
                 raise JobFailed(f"tuning job {name} is gone")
-            tried = self._tried(name, grid, ended=found.status in _ENDS)
-            done = sum(one.status not in ("waiting", "running") for one in tried) / len(tried)
-            if (statuses := {f"{place} {one.status}" for place, one in enumerate(tried)}) != before or polls % _QUIET == 0:
-                tell(tried, done, told(tried, self._at_once))
+            jobs = {words(job["TunedHyperParameters"]): job for job in self._jobs(name)}
+            tried = [self._one(each, jobs.get(words(each)), ended=found.status in _ENDS) for each in combinations(grid)]
+            new = self._read({key: job["TrainingJobName"] for key, job in jobs.items()})
+            done = sum(_share(one, self._done.get(words(one.hyperparameters), 0.0)) for one in tried) / len(tried)
+            if (
+                (statuses := {f"{place} {one.status}" for place, one in enumerate(tried)}) != before
+                or polls % _QUIET == 0
+                or new
+            ):
+                tell(tried, done, told(tried, self._at_once), new)
             before, polls = statuses, polls + 1
             if found.status in _ENDS:
                 break
@@ -174,9 +191,15 @@ class Tunings:
         for page in pages.paginate(HyperParameterTuningJobName=name):
             yield from page["TrainingJobSummaries"]
 
-    def _tried(self, name: str, grid: Mapping[str, Sequence[str]], *, ended: bool) -> list[Tried]:
-        jobs = {words(job["TunedHyperParameters"]): job for job in self._jobs(name)}
-        return [self._one(each, jobs.get(words(each)), ended=ended) for each in combinations(grid)]
+    def _read(self, names: Mapping[str, str]) -> list[str]:
+        """Return the new lines of all jobs' logs, and note how far each is, given the name of each by its settings."""
+        out: list[str] = []
+        for key, name in names.items():
+            new = next(self._logs.setdefault(key, self._followed.lines(name)))
+            told = [done for line in new if (done := fraction_of(line)) is not None]
+            self._done[key] = max([self._done.get(key, 0.0), *told])
+            out += [f"{key}: {line}" for line in new]
+        return out
 
     def _one(self, hyperparameters: dict[str, str], job: Mapping[str, Any] | None, *, ended: bool) -> Tried:
         if job is None:

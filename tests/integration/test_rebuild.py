@@ -37,6 +37,7 @@ from contracts.events import (
     ShownGuess,
     SignedEvent,
     TrainingAdvanced,
+    Tried,
     decode,
     now,
 )
@@ -57,6 +58,7 @@ from trainers.promote import Promoter
 from trainers.registry import Registry
 from trainers.serving import Serving
 from trainers.tables import BOOKKEEPING, DRAWINGS, GUESSES, ensure_tables
+from trainers.tuning import tuning_name
 
 pytestmark = pytest.mark.timeout(600)  # several trainers, each with an SDK that imports for seconds
 DEADLINE_S = 300.0
@@ -187,6 +189,10 @@ class Log:
     def steps(self, command_id: UUID) -> list[str]:
         return [event.step for event in self.advanced(command_id)]
 
+    def tried(self, command_id: UUID) -> list[Tried]:
+        """The settings that a rebuild has tried, as it told last."""
+        return next((event.tried for event in reversed(self.advanced(command_id))), [])
+
     def advanced(self, command_id: UUID) -> list[TrainingAdvanced]:
         told = [event for event in self.read().events if isinstance(event, TrainingAdvanced)]
         return [event for event in told if event.command_id == command_id]
@@ -224,8 +230,8 @@ def labelled(
     )
 
 
-def retrain(bus: Bus, model: str = "xgboost", *, base: bool = False) -> RetrainModel:
-    command = RetrainModel(command_id=uuid4(), target=model, by="test", reason="a test", base=base)
+def retrain(bus: Bus, model: str = "xgboost", **given: Any) -> RetrainModel:
+    command = RetrainModel(command_id=uuid4(), target=model, by="test", reason="a test", **given)
     bus.publish(command).result(30)
     return command
 
@@ -332,8 +338,8 @@ class TestATrainerAtWork:
     def test_a_rebuild_that_is_cancelled_stops_its_job_and_changes_nothing(self, little, bus, at_work, log, digits):
         before = at_work.until("the champion", lambda: log.read().model_log.champion("xgboost") if idle(log) else None)
         bus.publish(labelled(digits, 50_001)).result(30)
-        command, waiting = retrain(bus), retrain(bus)
-        at_work.until("training", lambda: "training" in log.read().steps(command.command_id))
+        command, waiting = retrain(bus, grid={"eta": ["0.1", "0.3"], "rounds": ["900", "901"]}), retrain(bus)
+        at_work.until("tries", lambda: any(one.status == "running" for one in log.tried(command.command_id)))
         for one in (waiting, command):
             cancel = CancelTraining(
                 command_id=uuid4(), target="xgboost", by="test", reason="not now", training_id=one.command_id
@@ -342,8 +348,11 @@ class TestATrainerAtWork:
         assert at_work.until("the end of the rebuild", lambda: log.read().ended(command.command_id)) == "cancelled"
         assert at_work.until("the end of the other", lambda: log.read().ended(waiting.command_id)) == "cancelled"
         sagemaker = boto3.client("sagemaker", **little.aws("sagemaker"))
-        jobs = sagemaker.list_training_jobs(NameContains=str(command.command_id))["TrainingJobSummaries"]
-        assert {job["TrainingJobStatus"] for job in jobs} <= {"Stopping", "Stopped"}
+        assert sagemaker.list_training_jobs(NameContains=str(command.command_id))["TrainingJobSummaries"] == []
+        tries = sagemaker.list_training_jobs(NameContains=tuning_name(command.command_id))["TrainingJobSummaries"]
+        assert {job["TrainingJobStatus"] for job in tries} == {"Stopped"}
+        assert len(tries) < 4, "those that wait are not begun any more"
+        assert not list(S3Blobs(little).keys("tuning/"))
         assert log.model_log.champion("xgboost").version == before.version
         assert not log.model_log.due()
 
@@ -376,15 +385,20 @@ def test_of_two_trainers_one_works_and_when_it_is_killed_in_the_middle_the_other
     with trainer(longer, some_mnist) as killed, trainer(longer, some_mnist) as other:
         killed.until("the base", lambda: log.read().model_log.champion("xgboost"))
         bus.publish(labelled(digits, 50_002)).result(30)
-        first = retrain(bus)
+        parent = log.model_log.champion("xgboost").version
+        first = retrain(bus, warm=True)
         assert other.until("the end of the rebuild", lambda: log.ended(first.command_id)) == "done"
+        known = log.model_log.published("xgboost")
+        continued = known[log.model_log.champion("xgboost").version].lineage
+        assert continued["continued_from"] == parent
+        assert json.loads(continued["hyperparameters"])["parent"] == known[parent].digest
         bus.publish(labelled(digits, 50_003)).result(30)
-        command = retrain(bus)
+        command = retrain(bus, grid={"eta": ["0.1", "0.3"]})
 
         def jobs() -> list[Any]:
             return list(sagemaker.list_training_jobs(NameContains=str(command.command_id))["TrainingJobSummaries"])
 
-        killed.until("a job", jobs)
+        killed.until("tries", lambda: any(one.status == "running" for one in log.tried(command.command_id)))
         assert [one.holds_the_lease() for one in (killed, other)] == [True, False]
         killed.process.kill()
         killed.process.wait()
@@ -393,6 +407,13 @@ def test_of_two_trainers_one_works_and_when_it_is_killed_in_the_middle_the_other
         assert time.monotonic() - began < 30
         assert other.until("the end of the rebuild", lambda: log.ended(command.command_id)) == "done"
         assert len(jobs()) == 1
+        tries = sagemaker.list_training_jobs(NameContains=tuning_name(command.command_id))["TrainingJobSummaries"]
+        assert [job["TrainingJobStatus"] for job in tries] == ["Completed", "Completed"]
+        assert [(one.status, one.kept, one.accuracy is not None) for one in log.tried(command.command_id)] == [
+            ("done", True, True),
+            ("done", False, True),
+        ]
+        assert not list(S3Blobs(little).keys("tuning/"))
         for asked_for in (first, command):
             [made] = [
                 p for p in log.model_log.published("xgboost").values() if p.lineage.get("command") == str(asked_for.command_id)

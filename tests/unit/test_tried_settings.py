@@ -112,6 +112,7 @@ class Cloud:
         began = now() - timedelta(seconds=60)
         page = [
             {
+                "TrainingJobName": f"job {eta}",
                 "TunedHyperParameters": {"eta": eta},
                 "TrainingJobStatus": status,
                 "TrainingStartTime": began,
@@ -127,13 +128,18 @@ class Cloud:
 def tunings(cloud: Cloud, blobs: MemoryBlobs) -> tuning.Tunings:
     found = tuning.Tunings(Settings(aws_services="local"), blobs)
     found._sagemaker = cloud
+    found._followed = SimpleNamespace(lines=lambda name: iter(list, None))  # type: ignore[assignment]
     return found
 
 
 def followed(cloud: Cloud) -> tuple[list[Tried], list[str]]:
     words: list[str] = []
     told = tunings(cloud, MemoryBlobs()).follow(
-        "try-1", GRID, lambda seconds: seconds / 1000, lambda tried, share, message: words.append(message), lambda seconds: None
+        "try-1",
+        GRID,
+        lambda seconds: seconds / 1000,
+        lambda tried, share, message, lines: words.append(message),
+        lambda s: None,
     )
     return told, words
 
