@@ -51,7 +51,7 @@ def show_tried(tried: list[dict[str, Any]], console: Console) -> None:
         seconds = f"{one['seconds']:.0f}" if one["seconds"] else ""
         table.add_row(escape(words(one["hyperparameters"])), state, right, seconds, cost, "kept" if one["kept"] else "")
     console.print(table)
-    console.print("right: on drawings that settings are compared by, and nothing else; see docs/rebuilds.md", style="dim")
+    console.print("right: on drawings kept aside to compare settings; the gate has others: docs/rebuilds.md", style="dim")
 
 
 def took(one: dict[str, Any]) -> str:

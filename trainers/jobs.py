@@ -23,6 +23,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from contracts.events import now
 from contracts.settings import Settings
 from trainers.sdk_environment import sdk_environment
 
@@ -93,7 +94,7 @@ class JobProgress:
     """S3 URI of its model; empty until it completed."""
     hyperparameters: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
-    """The time that AWS would bill."""
+    """The time that AWS would bill; of a job that trains, so far."""
     failure: str = ""
 
 
@@ -259,6 +260,11 @@ def _progress(described: dict[str, Any], log: list[str], fraction: float) -> Job
         ),
         described.get("ModelArtifacts", {}).get("S3ModelArtifacts", ""),
         described.get("HyperParameters", {}),
-        float(described.get("BillableTimeInSeconds", described.get("TrainingTimeInSeconds", 0))),
+        float(described.get("BillableTimeInSeconds", described.get("TrainingTimeInSeconds", _so_far(described)))),
         described.get("FailureReason", ""),
     )
+
+
+def _so_far(described: dict[str, Any]) -> float:
+    began = described.get("TrainingStartTime")
+    return max(0.0, (now() - began).total_seconds()) if began else 0.0

@@ -262,7 +262,7 @@ class Rebuilder:
         begin, end = TRIED if tell.tried else SHARES["training"], SHARES["evaluation"]
         standing = JobStanding(self._cost(JobProgress("", seconds=3600.0)).get("training_cost_usd"))
         for now in self._jobs.follow(name):
-            told = standing.told(now.stage or now.status, now.log, time.monotonic())
+            told = standing.told(now.stage or now.status, now.log, time.monotonic(), now.seconds)
             tell.onward("training", begin + now.fraction * (end - begin), f"{name}: {told}", now.log)
         return now
 

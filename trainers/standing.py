@@ -21,13 +21,14 @@ class JobStanding:
         self._step = self._metric = ""
         self._began: float | None = None
 
-    def told(self, stage: str, lines: Iterable[str], at: float) -> str:
+    def told(self, stage: str, lines: Iterable[str], at: float, spent: float = 0.0) -> str:
         """Take new lines of the log; return the words.
 
         Args:
             stage: SageMaker's secondary status.
             lines: The lines since the last call.
             at: The time now.
+            spent: For how many seconds it has trained by then: a trainer may come to a job that was begun by another.
 
         >>> standing = JobStanding(0.115)
         >>> standing.told("Training", ["round=10/40 train-mlogloss=0.9 train-accuracy=0.91"], 100.0)
@@ -36,15 +37,17 @@ class JobStanding:
         'Training, round 20/40, train-accuracy 0.95, about 20 s left, $0.0003 so far'
         """
         if stage == "Training" and self._began is None:
-            self._began = at
+            self._began = at - spent
+        first = self._first is None
         for line in lines:
             if found := _PASS.search(line):
                 self._step, self._of = found[1], int(found[3])
                 self._last = at, int(found[2])
-                self._first = self._first or self._last
                 metrics = dict(pair.split("=") for pair in found[4].split())
                 name = next((name for name in _SHOWN if name in metrics), next(iter(metrics), ""))
                 self._metric = f"{name} {metrics[name]}" if name else ""
+        if first:  # these lines may have been written long ago
+            self._first = self._last
         return ", ".join(filter(None, (stage, *self._progress(stage), self._cost(at))))
 
     def _progress(self, stage: str) -> tuple[str, ...]:

@@ -93,7 +93,8 @@ class Traffic:
                 self.trainings[event.model, event.step] += 1
             case ModelPublished() if "training_job" in event.lineage and self._first(event.slot):
                 self.verdicts[event.model, "passed" if event.approved else "refused"] += 1
-                self.spent[event.model] += round(event.metrics.get("training_cost_usd", 0.0) * 1e6)
+                dollars = sum(event.metrics.get(name, 0.0) for name in ("training_cost_usd", "tuning_cost_usd"))
+                self.spent[event.model] += round(dollars * 1e6)
             case CommandSettled() if self._first(event.command_id):
                 self.commands[event.outcome] += 1
             case _:

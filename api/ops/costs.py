@@ -216,7 +216,7 @@ def _ways(
 def _training(version: ModelPublished, endpoint: EndpointCost | None) -> TrainingCost:
     numbers, lineage, beside = version.metrics, version.lineage, version.beside
     spent = numbers.get("training_cost_usd")
-    cost = None if spent is None else Decimal(str(spent))
+    cost = None if spent is None else Decimal(str(spent)) + Decimal(str(numbers.get("tuning_cost_usd", 0)))
     before, after = numbers.get("champion_held_back_accuracy"), numbers.get("held_back_accuracy")
     if beside is not None:  # each person weighed, as the gate does
         before, after = 0.0, beside.difference

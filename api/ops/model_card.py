@@ -7,7 +7,7 @@ Source:
     Mitchell et al. 2019, "Model Cards for Model Reporting".
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -218,7 +218,17 @@ def _cost(version: ModelPublished) -> dict[str, str]:
     return {
         "training": "not known" if seconds is None else f"{seconds:.0f} s" + (f" on {count} x {kind}" if kind else ""),
         "on AWS": "not known" if dollars is None else f"${dollars:.4f}",
+        **_tries(numbers),
     }
+
+
+def _tries(numbers: Mapping[str, float]) -> dict[str, str]:
+    """Return what the settings cost that were tried before it was trained with the best."""
+    if "tuning_seconds" not in numbers:
+        return {}
+    dollars = numbers.get("tuning_cost_usd")
+    priced = "" if dollars is None else f", ${dollars:.4f}"
+    return {"settings tried before": f"{numbers['tuning_seconds']:.0f} s{priced}"}
 
 
 def _approvals(board: ModelBoard, audited: list[Audited], version: ModelPublished) -> Iterator[Approval]:

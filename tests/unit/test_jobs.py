@@ -9,6 +9,7 @@ from contracts.settings import Settings
 from trainers import sdk_jobs
 from trainers.jobs import fraction_of, job_name
 from trainers.sdk_environment import sdk_environment
+from trainers.standing import JobStanding
 
 COMMAND = UUID("6f1b2c8e-6a0d-5c57-9d0e-2f6c1a5e7b11")
 
@@ -27,6 +28,34 @@ def test_a_line_of_the_log_tells_how_far_the_training_is():
     assert fraction_of("epoch=3/4 train-loss=0.04321 train-accuracy=0.987") == 0.75
     assert fraction_of("background=1/4") is None
     assert fraction_of("drawings train=60000 validation=0") is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        (
+            "round=10/40 train-mlogloss=0.61 train-accuracy=0.95",
+            "round=20/40 train-accuracy=0.97",
+            "round 20/40, train-accuracy 0.97",
+        ),
+        ("epoch=1/4 train-loss=0.20932", "epoch=2/4 train-loss=0.1", "epoch 2/4, train-loss 0.1"),
+        ("round=3/15 train-distance=0.17321", "round=5/15 train-distance=0.17", "round 5/15, train-distance 0.17"),
+    ],
+)
+def test_rounds_metric_time_left_and_cost_are_told_of_every_algorithm(first: str, second: str, told: str) -> None:
+    standing = JobStanding(3.6)
+    standing.told("Training", [first], 100.0)
+    said = standing.told("Training", [second], 110.0)
+    assert said.startswith(f"Training, {told}, about ")
+    assert said.endswith(" s left, $0.0100 so far")
+
+
+def test_a_trainer_that_comes_to_a_job_of_another_tells_its_cost_from_the_beginning_and_no_time_left_by_old_lines() -> None:
+    standing = JobStanding(3.6)
+    before = [f"round={n}/40 train-accuracy=0.9" for n in range(1, 11)]
+    assert standing.told("Training", before, 500.0, 60.0) == "Training, round 10/40, train-accuracy 0.9, $0.0600 so far"
+    told = standing.told("Training", ["round=11/40 train-accuracy=0.9"], 505.0, 65.0)
+    assert told == "Training, round 11/40, train-accuracy 0.9, about 145 s left, $0.0650 so far"
 
 
 def test_the_sdk_asks_nobody_outside_when_sagemaker_is_local():

@@ -93,6 +93,10 @@ def test_a_card_says_of_whom_it_learned_how_good_it_is_for_whom_what_it_cost_and
     assert slices["drawn with something else, or nobody knows what"].difference == 0
     assert told.cost == {"training": "90 s on 1 x ml.m5.large", "on AWS": "$0.0029"}
     assert told.numbers == {"calibration error": "0.0123"}
+    tried = published().model_copy(
+        update={"metrics": published().metrics | {"tuning_seconds": 61.4, "tuning_cost_usd": 0.00197}}
+    )
+    assert card(tried).cost["settings tried before"] == "61 s, $0.0020"
     assert sorted((one.who, one.what.split(":")[0]) for one in told.approvals) == [
         ("ada", "RetrainModel"), ("eve", "PromoteModel"), ("the gate", "promoted"), ("the trainer", "ModelPromoted"),
     ]  # fmt: skip

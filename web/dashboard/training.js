@@ -15,7 +15,7 @@ const LOG_LINES = 300;
 function triedTable(tried) {
   const head = h("thead", {}, h("tr", {}, ...["settings", "state", "right", "seconds", "on AWS"].map((each) => h("th", { scope: "col" }, each))));
   const rows = triedRows(tried).map(({ kept, cells }) => h("tr", { "data-kept": kept }, ...cells.map((each) => h("td", {}, each))));
-  return h("table", { class: "tried small" }, h("caption", {}, "Settings that are tried; right: on drawings that only they are compared by"), head, h("tbody", {}, ...rows));
+  return h("table", { class: "tried small" }, h("caption", {}, "Settings that are tried, and how often each is right on drawings kept aside for that"), head, h("tbody", {}, ...rows));
 }
 
 export class Job {
