@@ -101,8 +101,7 @@ def as_of(bus: Bus, at: datetime, now: datetime, raster: NDArray[np.uint8] | Non
     Raises:
         CannotTell: If the time is before the log or after now, or if the lessons of then make no model.
     """
-    if at > now:
-        raise CannotTell(f"{at.isoformat()} is after now, {now.isoformat(timespec='seconds')}: give a time of the past")
+    check_past(at, now)
     begun = log_begins(bus)
     if begun is None:
         raise CannotTell("the log is empty: nobody has played yet")
@@ -128,6 +127,12 @@ def as_of(bus: Bus, at: datetime, now: datetime, raster: NDArray[np.uint8] | Non
         "batch": batch_at(bus, log, at),
     }
     return AsOf.model_validate(told | (_tested(solved, base) if raster is None else _answered(solved, base, raster)))
+
+
+def check_past(at: datetime, now: datetime) -> None:
+    """Raise `CannotTell` if a time is still to come."""
+    if at > now:
+        raise CannotTell(f"{at.isoformat()} is after now, {now.isoformat(timespec='seconds')}: give a time of the past")
 
 
 def log_begins(bus: Bus) -> datetime | None:

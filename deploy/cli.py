@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ import typer
 from rich.console import Console
 
 from contracts.settings import Settings
-from deploy.failures import CommandDeclined, CommandFailed, answered, failure_of, outcome_of
+from deploy.failures import INTERRUPTED, CommandDeclined, CommandFailed, Interrupted, answered, failure_of, outcome_of
 
 if TYPE_CHECKING:
     import httpx
@@ -49,6 +50,9 @@ WIDE: Final = 140
 """Columns that a whole table needs; a narrower terminal shows the most important columns, and the rest on demand."""
 errors = Console(stderr=True, highlight=False)
 
+PATIENCE_S: Final = 5.0
+"""How long a command that reads the log waits for a broker that is not there, in seconds."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
@@ -58,6 +62,8 @@ def main() -> None:
         sys.argv.append("--help")
     try:
         status = app(prog_name="gamenight", standalone_mode=False)
+        if status == INTERRUPTED:  # typer makes that of Ctrl-C
+            raise Interrupted("stopped by Ctrl-C")
     except Exception as error:
         failure = failure_of(error)
         if failure is None:
@@ -137,7 +143,8 @@ def replay(
         bool, typer.Option("--from-snapshot", help="Go on from the states that an earlier replay has left.")
     ] = False,
     fold: Annotated[
-        str | None, typer.Option(help="Only this fold: joiner, learner, personal, scorer or online.", show_default=False)
+        str | None,
+        typer.Option(help="Only this fold: joiner, learner, personal, evidence, scorer, online or drift.", show_default=False),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -155,7 +162,7 @@ def replay(
         raise CommandDeclined(f"there is no fold {fold!r}: say one of {', '.join(FOLDS)}")
     rate = TextColumn("{task.fields[rate]}", style="dim")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
-    with Progress(*columns, console=errors, transient=True) as progress:
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
         shown: dict[str, TaskID] = {}
 
         def tell(name: str, done: int, whole: int) -> None:
@@ -195,7 +202,7 @@ def explain(
     from producers.bus import open_bus
     from streams.refold.lesson_history import NoSuchVersion
 
-    bus = open_bus(Settings.load(), TOPICS_READ)
+    bus = open_bus(Settings.load(), TOPICS_READ, deadline_s=PATIENCE_S)
     try:
         with errors.status("reading the log"):
             found = explained(bus, model, first, second)
@@ -221,18 +228,19 @@ def as_of(
 
     if file is not None and drawing is not None:
         raise CommandDeclined("give a file or a drawing, not both")
-    at = _time(time)
-    bus = open_bus(Settings.load(), past.TOPICS_READ)
+    at, now = _time(time), datetime.now(UTC)
     try:
+        past.check_past(at, now)
         raster = past.drawing_in(file) if file is not None else None
-        with errors.status("reading the log"):
+        with (
+            closing(open_bus(Settings.load(), past.TOPICS_READ, deadline_s=PATIENCE_S)) as bus,
+            errors.status("reading the log"),
+        ):
             if drawing is not None:
                 raster = past.drawing_on_the_log(bus, drawing)
-            found = past.as_of(bus, at, datetime.now(UTC), raster)
+            found = past.as_of(bus, at, now, raster)
     except past.CannotTell as wrong:
         raise CommandDeclined(str(wrong)) from wrong
-    finally:
-        bus.close()
     if not _printed(found.model_dump(mode="json"), as_json):
         console.print(told_as_of(found), soft_wrap=True)
 
@@ -253,21 +261,24 @@ def export(
     """Write labelled guesses to files: a row for each drawing and model, as docs/export.md has the columns."""
     from deploy.export import TOPICS_READ, Wanted
     from deploy.export import export as exported
-    from deploy.export_files import ExportRefused
+    from deploy.export_files import ExportRefused, check_files
     from producers.bus import open_bus
     from streams.online_base import load_base
 
     if not out:
         raise CommandDeclined("say where to: --out guesses.parquet, .csv or .hyper")
     wanted = Wanted(since=since and _time(since), until=until and _time(until), models=model or [])
-    bus = open_bus(Settings.load(), TOPICS_READ, deadline_s=5)
+    if wanted.since and wanted.until and wanted.since >= wanted.until:
+        raise CommandDeclined(f"--since {since} is not before --until {until}")
     try:
-        with errors.status("reading the log") as status:
+        check_files(out)
+        with (
+            closing(open_bus(Settings.load(), TOPICS_READ, deadline_s=PATIENCE_S)) as bus,
+            errors.status("reading the log") as status,
+        ):
             done = exported(bus, load_base(), out, wanted, lambda what, n: status.update(f"{n:,} {what}"))
     except ExportRefused as wrong:
         raise CommandDeclined(str(wrong)) from wrong
-    finally:
-        bus.close()
     if not _printed(done.model_dump(mode="json"), as_json):
         left = [
             f"{n} drawings of {why} players left out"
@@ -412,9 +423,7 @@ def card(
     as_json: Json = False,
 ) -> None:
     """Print the model card of a version, as Markdown: data, people, slices, limits, cost, lineage, and who approved it."""
-    from urllib.parse import quote
-
-    path = f"/api/models/{quote(model, safe='')}/{quote(version, safe='')}/card"
+    path = f"/api/models/{_segment(model)}/{_segment(version)}/card"
     if as_json:
         _printed(_asked("GET", path).json(), True)
     else:
@@ -437,6 +446,15 @@ def costs(
     if not _printed(told, as_json):
         for part in cost_tables(told, console.width >= WIDE):
             console.print(part, soft_wrap=isinstance(part, str))
+
+
+def _segment(word: str) -> str:
+    """Return a name or an id as a part of an address."""
+    from urllib.parse import quote
+
+    if "/" in word or not word.strip("."):
+        raise CommandDeclined(f"{word!r} is no name and no id")
+    return quote(word, safe="")
 
 
 def _one(listed: list[dict[str, Any]], name: str) -> dict[str, Any]:
@@ -577,7 +595,7 @@ def show_dataset(digest: DatasetDigest, as_json: Json = False) -> None:
     """Show what a dataset was made of."""
     from deploy.datasets import show_one
 
-    one = _asked("GET", f"/api/datasets/{digest}").json()
+    one = _asked("GET", f"/api/datasets/{_segment(digest)}").json()
     if not _printed(one, as_json):
         show_one(one, console)
 
@@ -587,7 +605,7 @@ def verify_dataset(digest: DatasetDigest, as_json: Json = False) -> None:
     """Compare a dataset on S3 with its manifest, and make it again from the archive; exit status 1 if it differs."""
     from deploy.datasets import verified
 
-    whole = _asked("GET", f"/api/datasets/{digest}").json()["digest"]
+    whole = _asked("GET", f"/api/datasets/{_segment(digest)}").json()["digest"]
     try:
         found = verified(Settings.load(), whole)
     except ImportError as missing:
@@ -771,10 +789,7 @@ def train(
         )
         return
     _token(settings)
-    try:
-        raise typer.Exit(follow(_url(settings), lambda: _ordered("retrain", body), console, as_json))
-    except OSError as error:
-        raise CommandFailed(f"no game answers at {_url(settings)} ({error}): start it with make play") from error
+    raise typer.Exit(follow(_url(settings), lambda: _ordered("retrain", body), console, as_json))
 
 
 JobId = Annotated[str, typer.Argument(help="The id of a rebuild, or its first letters: see `gamenight jobs`.")]
@@ -799,7 +814,7 @@ def follow_job(job_id: JobId, as_json: Json = False) -> None:
     from deploy.retraining import follow
 
     settings = Settings.load()
-    whole = _asked("GET", f"/api/jobs/{job_id}").json()["id"]
+    whole = _asked("GET", f"/api/jobs/{_segment(job_id)}").json()["id"]
 
     def state(one: str) -> dict[str, Any]:
         return dict(_asked("GET", f"/api/jobs/{one}").json())
@@ -824,7 +839,7 @@ def tuning_of(job_id: JobId, as_json: Json = False) -> None:
 @app.command("cancel")
 def cancel_job(job_id: JobId, reason: Reason = "", as_json: Json = False) -> None:
     """Cancel a rebuild that waits or is at work; exit status 2 if it has ended already, or is being promoted."""
-    whole = _asked("GET", f"/api/jobs/{job_id}").json()["id"]
+    whole = _asked("GET", f"/api/jobs/{_segment(job_id)}").json()["id"]
     _carry_out("cancel", {"training_id": whole, "reason": reason}, as_json)
 
 
@@ -1023,21 +1038,20 @@ def _verified(given: str, as_json: bool) -> int:
 
     try:
         from deploy.datasets import at_home
-        from deploy.forgotten import certificate_of, verify
+        from deploy.forgotten import certificate_of, read_certificate, verify
         from producers.certificate import BadCertificate
     except ImportError as missing:
         raise CommandFailed(f"here is no {missing.name}: verify in the trainer's container, or from a checkout") from missing
 
     settings = at_home(Settings.load())
-    log = bus.open_bus(settings)
     try:
-        proofs = list(verify(certificate_of(settings, given), settings, log))
+        certificate = read_certificate(certificate_of(settings, given))
+        with closing(bus.open_bus(settings, deadline_s=PATIENCE_S)) as log, errors.status("looking through all stores"):
+            proofs = list(verify(certificate, settings, log))
     except FileNotFoundError as wrong:
         raise CommandDeclined(str(wrong)) from wrong
     except BadCertificate as wrong:
         raise CommandFailed(str(wrong)) from wrong
-    finally:
-        log.close()
     if not _printed([one._asdict() for one in proofs], as_json):
         for one in proofs:
             console.print("[green]✓[/]" if one.holds else "[red]✗[/]", end=" ")
@@ -1339,7 +1353,7 @@ async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, enough.set)
     columns = (TextColumn("drawings"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=errors, transient=True) as progress:
+        with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
             task = progress.add_task("drawings", total=options.drawings)
             report = await players.simulate(
                 options, lambda done, total: progress.update(task, completed=done, total=total), enough

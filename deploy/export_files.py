@@ -7,7 +7,7 @@ file holds the lock of that folder; what a killed export has left in it goes wit
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
@@ -116,6 +116,21 @@ FORMATS: Final[Mapping[str, Callable[[Path, "pa.Schema"], RowWriter]]] = {".csv"
 """How files of a name's ending are written."""
 
 
+def check_files(paths: Sequence[Path]) -> None:
+    """Refuse files that cannot be meant, before anything is read.
+
+    Raises:
+        ExportRefused: If an ending says no format, a file is a folder, or two are the same.
+    """
+    for path in paths:
+        if path.suffix.lower() not in FORMATS:
+            raise ExportRefused(f"{path.name}: the ending says what is written: {', '.join(FORMATS)}")
+        if path.is_dir():
+            raise ExportRefused(f"{path} is a folder: name a file")
+        if [other.resolve() for other in paths].count(path.resolve()) > 1:
+            raise ExportRefused(f"{path} is named twice")
+
+
 @contextmanager
 def written(path: Path, schema: "pa.Schema") -> Iterator[RowWriter]:
     """Yield what writes a file; it takes its name when the block has ended well, and there is nothing of it otherwise.
@@ -123,35 +138,43 @@ def written(path: Path, schema: "pa.Schema") -> Iterator[RowWriter]:
     Raises:
         ExportRefused: If no file of that name can be written.
     """
-    make = FORMATS.get(path.suffix.lower())
-    if make is None:
-        raise ExportRefused(f"{path.name}: the ending says what is written: {', '.join(FORMATS)}")
-    if path.is_dir():
-        raise ExportRefused(f"{path} is a folder: name a file")
+    check_files([path])
     part = path.parent / f".{path.name}.part"
+    lock = _locked(part, path)
     try:
-        part.mkdir(exist_ok=True)
-        lock = os.open(part, os.O_RDONLY)
-    except OSError as wrong:
-        raise ExportRefused(f"{path.parent} cannot be written to: {wrong.strerror}") from wrong
-    try:
+        whole = part / f"rows{path.suffix.lower()}"
+        writer = FORMATS[path.suffix.lower()](whole, schema)
+        try:
+            yield writer
+            writer.close()
+            _keep(whole, path)
+        except OSError as wrong:
+            raise ExportRefused(f"{path} is not written: {wrong.strerror or wrong}") from wrong
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        os.close(lock)
+
+
+def _locked(part: Path, path: Path) -> int:
+    """Make the folder in which a file is written, and hold its lock; return the lock."""
+    while True:
+        try:
+            part.mkdir(exist_ok=True)
+            lock = os.open(part, os.O_RDONLY)
+        except FileExistsError as wrong:
+            raise ExportRefused(f"{part} is in the way: delete it, or name another file") from wrong
+        except OSError as wrong:
+            raise ExportRefused(f"{path.parent} cannot be written to: {wrong.strerror}") from wrong
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(lock), part.stat()):
+                return lock
         except BlockingIOError:
+            os.close(lock)
             raise ExportRefused(f"another export is writing {path}: wait for it, or name another file") from None
-        try:
-            whole = part / f"rows{path.suffix.lower()}"
-            writer = make(whole, schema)
-            try:
-                yield writer
-                writer.close()
-                _keep(whole, path)
-            except OSError as wrong:
-                raise ExportRefused(f"{path} is not written: {wrong.strerror or wrong}") from wrong
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-    finally:
-        os.close(lock)
+        except FileNotFoundError:
+            pass
+        os.close(lock)  # another export has just ended, and the folder is gone or is a third one's
 
 
 def _keep(whole: Path, path: Path) -> None:

@@ -1,6 +1,6 @@
 """Says what is wrong with a command of `gamenight`, in one plain line or as JSON, and the exit status that it means.
 
-0: done. 1: it failed, or nobody could be asked. 2: it was refused, or makes no sense; nothing has changed.
+0: done. 1: it failed, or nobody could be asked. 2: it was refused, or makes no sense; nothing has changed. 130: Ctrl-C.
 """
 
 import json
@@ -15,6 +15,8 @@ from api.apps.keyring import KeyringError
 
 FAILED: Final = 1
 REFUSED: Final = 2
+INTERRUPTED: Final = 130
+"""As shells have it."""
 
 
 class CommandFailed(RuntimeError):
@@ -27,6 +29,12 @@ class CommandDeclined(CommandFailed):
     """What was wanted makes no sense, or was refused; nothing has changed."""
 
     status = REFUSED
+
+
+class Interrupted(CommandFailed):
+    """Somebody has pressed Ctrl-C; the message says what goes on without them."""
+
+    status = INTERRUPTED
 
 
 class Failure(NamedTuple):
@@ -57,7 +65,13 @@ def failure_of(error: Exception) -> Failure | None:
             context = getattr(error, "ctx", None)
             see = f": see {context.command_path} --help" if context is not None else ""
             return Failure(_line(said()).replace("Input should be", "it must be").rstrip(".") + see, REFUSED)
-    return Failure(_line(str(error)), FAILED) if isinstance(error, _plain_errors()) else None
+        case _ if isinstance(error, _plain_errors()):
+            return Failure(_line(str(error)), FAILED)
+        case OSError(strerror=str(why)):  # a file or folder that is in the way, not ours, or full
+            return Failure(_line(f"{why}: {error.filename}" if error.filename else why), FAILED)
+        case _ if type(error).__module__.partition(".")[0] == "botocore":
+            return Failure(f"{_line(str(error)).rstrip('.')}: see gamenight doctor", FAILED)
+    return None
 
 
 def _plain_errors() -> tuple[type[Exception], ...]:
@@ -71,7 +85,7 @@ def _plain_errors() -> tuple[type[Exception], ...]:
     from producers.signing import BadKey
     from producers.topics import TopicsDiffer
 
-    home = NotInstalled, AlreadyRunning, PortsTaken, RosterError, BadKey, PermissionError
+    home = NotInstalled, AlreadyRunning, PortsTaken, RosterError, BadKey
     return *home, BusError, AclsRefused, TopicsDiffer
 
 

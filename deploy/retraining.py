@@ -7,16 +7,14 @@ from typing import Any
 import orjson
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from deploy.failures import outcome_of
+from deploy.failures import CommandFailed, Interrupted, outcome_of
 from deploy.jobs import show_tried
 
 ENDS = {"done": 0, "refused": 2, "failed": 1, "cancelled": 1}
 """The outcomes of a rebuild or any other command, and the exit status of each."""
-LEFT = 130
-"""The exit status after Ctrl-C, as shells have it: the rebuild goes on."""
 PATIENCE_S = 900.0
 """The longest time to wait without news of any rebuild."""
 
@@ -75,28 +73,36 @@ def follow(
         state: Returns the state of a rebuild, which may have ended before we listened; None: it was just commanded.
 
     Returns:
-        The exit status of `ENDS`; 1 if the game goes away; `LEFT` after Ctrl-C.
+        The exit status of `ENDS`.
+
+    Raises:
+        CommandFailed: If the game goes away, or nothing is heard of any rebuild for `PATIENCE_S`.
+        Interrupted: After Ctrl-C.
     """
-    with connect(f"ws{url.removeprefix('http')}/ws/watch", max_size=None, proxy=None) as socket:
+    try:
+        opened = connect(f"ws{url.removeprefix('http')}/ws/watch", max_size=None, proxy=None)
+    except (OSError, WebSocketException) as error:
+        raise CommandFailed(f"no game answers at {url} ({error}): start it with make play") from error
+    with opened as socket:
         command_id = order()
         known = state(command_id) if state else {}
         if known.get("state") in ENDS:
-            told = orjson.dumps(known).decode() if as_json else outcome_of(known["state"], known["message"])
+            status = ENDS[known["state"]]
+            told = _line(known, status) if as_json else outcome_of(known["state"], known["message"])
             if known.get("tried") and not as_json:
                 show_tried(known["tried"], console)
             console.print(told, markup=False, highlight=False, soft_wrap=True)
-            return ENDS[known["state"]]
+            return status
         try:
             return _followed(socket, command_id, known, console, as_json)
         except KeyboardInterrupt:
             told = f"it goes on: gamenight follow {command_id} shows it again, gamenight cancel {command_id} ends it"
-            (Console(stderr=True) if as_json else console).print(told, markup=False, highlight=False, soft_wrap=True)
-            return LEFT
+            raise Interrupted(told) from None
 
 
 def _followed(socket: ClientConnection, command_id: str, known: dict[str, Any], console: Console, as_json: bool) -> int:
     if as_json:
-        return _listen(socket, command_id, lambda frame: print(orjson.dumps(frame).decode(), flush=True), console)
+        return _listen(socket, command_id, lambda frame: print(_line(frame, ENDS.get(frame["step"], 0)), flush=True))
     columns = (
         TextColumn("{task.description:<12}"),
         BarColumn(),
@@ -110,15 +116,13 @@ def _followed(socket: ClientConnection, command_id: str, known: dict[str, Any], 
 
         tried: list[dict[str, Any]] = []
 
-        def show(frame: dict[str, object]) -> None:
-            tried[:] = list(frame.get("tried") or ())  # type: ignore[call-overload]
-            for line in frame.get("log") or ():  # type: ignore[attr-defined]
+        def show(frame: dict[str, Any]) -> None:
+            tried[:] = list(frame.get("tried") or ())
+            for line in frame.get("log") or ():
                 progress.console.print(line, style="dim", markup=False, highlight=False)
-            progress.update(
-                task, description=str(frame["step"]), completed=float(str(frame["fraction"])), message=str(frame["message"])
-            )
+            progress.update(task, description=frame["step"], completed=frame["fraction"], message=frame["message"])
 
-        status = _listen(socket, command_id, show, console)
+        status = _listen(socket, command_id, show)
     if tried:
         show_tried(tried, console)
     last = progress.tasks[0]
@@ -126,7 +130,12 @@ def _followed(socket: ClientConnection, command_id: str, known: dict[str, Any], 
     return status
 
 
-def _listen(socket: ClientConnection, command_id: str, show: Callable[[dict[str, object]], None], console: Console) -> int:
+def _line(told: dict[str, Any], status: int) -> str:
+    """Return a step as a line of JSON; that of an end that is not good says so as every command does."""
+    return orjson.dumps(told | ({"error": told["message"], "status": status} if status else {})).decode()
+
+
+def _listen(socket: ClientConnection, command_id: str, show: Callable[[dict[str, Any]], None]) -> int:
     until = time.monotonic() + PATIENCE_S
     try:
         while True:
@@ -140,9 +149,8 @@ def _listen(socket: ClientConnection, command_id: str, show: Callable[[dict[str,
                 if frame["step"] in ENDS:
                     return ENDS[frame["step"]]
     except TimeoutError:
-        told = f"no rebuild was heard of for {PATIENCE_S / 60:.0f} minutes: `gamenight follow {command_id}` waits on"
-        console.print(f"[red]{told}[/]", soft_wrap=True)
-        return 1
+        told = f"no rebuild was heard of for {PATIENCE_S / 60:.0f} minutes: gamenight follow {command_id} waits on"
+        raise CommandFailed(told) from None
     except ConnectionClosed as error:
-        console.print(f"[red]the connection to the game is lost ({error}); the rebuild continues: see /watch[/]")
-        return 1
+        told = f"the connection to the game is lost ({error}): gamenight follow {command_id} shows the rebuild again"
+        raise CommandFailed(told) from error

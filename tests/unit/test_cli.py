@@ -13,15 +13,18 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rich.console import Console
 from websockets.sync.server import Server, ServerConnection, serve
 
 from deploy import retraining
 from deploy.cli import main
+from deploy.failures import CommandFailed, Interrupted
 from deploy.local.archive import free_ports
 from deploy.local.run_state import only_one
 from deploy.replay import ReplayRefused
 from deploy.retraining import follow
+from producers.certificate import signed
 from producers.connection import BrokerAbsent
 
 
@@ -90,12 +93,60 @@ def test_a_replay_that_cannot_run_has_another_status_than_one_that_finds_a_diffe
 
 @pytest.mark.parametrize(
     ("words", "told"),
-    [([], "say where to: --out"), (["--out", "x.csv", "--until", "yesterday"], "'yesterday' is no time: write it as")],
+    [
+        ([], "say where to: --out"),
+        (["--out", "x.csv", "--until", "yesterday"], "'yesterday' is no time: write it as"),
+        (["--out", "x.csv", "--since", "2026-11-29", "--until", "2026-11-28"], "is not before --until 2026-11-28"),
+        (["--out", "x.xlsx"], "x.xlsx: the ending says what is written: .csv"),
+        (["--out", "x.csv", "--out", "./x.csv"], "x.csv is named twice"),
+    ],
 )
 def test_an_export_that_is_asked_for_wrongly_says_what_is_right(gamenight: Gamenight, words: list[str], told: str) -> None:
     done = gamenight("export", *words)
 
     assert (done.returncode, told in done.stderr, len(done.stderr.splitlines())) == (2, True, 1)
+
+
+def test_what_can_be_seen_beforehand_is_told_before_kafka_is_waited_for(
+    gamenight: Gamenight, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A file that is not there was told of after half a minute."""
+    monkeypatch.setattr("producers.bus.open_bus", lambda *_, **__: pytest.fail("Kafka was asked"))
+    binary = tmp_path / "certificate.json"
+    binary.write_bytes(b"\xff{")
+    forged = tmp_path / "forged.json"
+    forged.write_text(json.dumps(signed({"player": "ada", "log": {"ends": {}}}, Ed25519PrivateKey.generate())))
+    for words, status, told in [
+        (["as-of", "2099-01-01"], 2, "is after now"),
+        (["as-of", "2026-11-29", str(tmp_path / "none.png")], 2, "none.png cannot be asked"),
+        (["forget", "--verify", "none"], 2, "no certificate none: give a file"),
+        (["forget", "--verify", str(binary)], 1, "this is no certificate of a forgotten player"),
+        (["forget", "--verify", str(forged)], 1, "of a forgotten player: log.others_after is missing or wrong"),
+        (["dataset", "show", "a/b"], 2, "'a/b' is no name and no id"),
+        (["follow", ".."], 2, "'..' is no name and no id"),
+    ]:
+        done = gamenight(*words)
+        assert (done.returncode, told in done.stderr, len(done.stderr.splitlines())) == (status, True, 1), done
+
+
+def test_a_home_that_is_a_file_and_ctrl_c_are_told_in_a_line_and_as_json(
+    gamenight: Gamenight, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.touch()
+    for words in (["keys", "add", "shop"], ["replay"]):
+        done = gamenight(*words, GAMENIGHT_HOME=home)
+        assert (done.returncode, done.stderr) == (
+            1,
+            f"Not a directory: {home}/{'secrets/keys' if 'shop' in words else 'replay'}\n",
+        )
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("deploy.cli._asked", interrupted)
+    assert gamenight("models").stderr == "stopped by Ctrl-C\n"
+    assert json.loads(gamenight("models", "--json").stdout) == {"error": "stopped by Ctrl-C", "status": 130}
 
 
 def test_a_setting_that_is_wrong_is_named(gamenight: Gamenight) -> None:
@@ -546,17 +597,20 @@ def test_a_rebuild_is_followed_to_its_end(end: str, status: int, capsys: pytest.
         {"type": "snapshot"},
         advance | {"command_id": "other", "step": "failed", "fraction": 1.0},
         advance | {"command_id": "ours", "step": "training", "fraction": 0.5},
-        advance | {"command_id": "ours", "step": end, "fraction": 1.0},
+        advance | {"command_id": "ours", "step": end, "fraction": 1.0, "message": "so it is"},
     ]
     with _dashboard(frames) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         url = f"http://127.0.0.1:{server.socket.getsockname()[1]}"
         assert follow(url, lambda: "ours", Console(), as_json=False) == status
+        assert "[12] error [0.01]" in capsys.readouterr().out
+        assert follow(url, lambda: "ours", Console(), as_json=True) == status
         server.shutdown()
         thread.join()
 
-    assert "[12] error [0.01]" in capsys.readouterr().out
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (last.get("error"), last.get("status")) == (("so it is", status) if status else (None, None))
 
 
 def test_ctrl_c_says_that_the_rebuild_goes_on_and_one_that_has_ended_is_told_at_once(
@@ -571,16 +625,17 @@ def test_ctrl_c_says_that_the_rebuild_goes_on_and_one_that_has_ended_is_told_at_
         url = f"http://127.0.0.1:{server.socket.getsockname()[1]}"
         assert follow(url, lambda: "ours", Console(width=200), as_json=False, state=lambda one: CANCELLED) == 1
         monkeypatch.setattr("deploy.retraining._listen", interrupted)
-        assert follow(url, lambda: "ours", Console(width=200), as_json=False) == 130
+        with pytest.raises(
+            Interrupted, match="it goes on: gamenight follow ours shows it again, gamenight cancel ours ends it"
+        ):
+            follow(url, lambda: "ours", Console(width=200), as_json=False)
         server.shutdown()
         thread.join()
-    said = capsys.readouterr().out
-    assert "cancelled by bob" in said
-    assert "it goes on: gamenight follow ours shows it again, gamenight cancel ours ends it" in said
+    assert "cancelled by bob" in capsys.readouterr().out
 
 
 def test_frames_of_the_dashboard_that_tell_of_no_rebuild_do_not_keep_one_waiting(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = iter(range(0, 100_000, 100))
     monkeypatch.setattr("deploy.retraining.time", SimpleNamespace(monotonic=lambda: float(next(clock))))
@@ -588,19 +643,24 @@ def test_frames_of_the_dashboard_that_tell_of_no_rebuild_do_not_keep_one_waiting
     kinds = [{"type": "models"}, waits, *[{"type": "models"}] * 99]
     left = iter(kinds)
     watched = SimpleNamespace(recv=lambda timeout: json.dumps(next(left)))
-    assert retraining._listen(watched, "ours", print, Console(width=200)) == 1  # type: ignore[arg-type]
-    assert "no rebuild was heard of for 15 minutes" in capsys.readouterr().out
+    with pytest.raises(CommandFailed, match="no rebuild was heard of for 15 minutes"):
+        retraining._listen(watched, "ours", print)  # type: ignore[arg-type]
     assert 90 < len(list(left)) < 99
 
 
-def test_a_game_that_goes_away_ends_the_wait() -> None:
+def test_a_game_that_goes_away_ends_the_wait_and_one_that_wants_no_socket_begins_none() -> None:
     with _dashboard([]) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         url = f"http://127.0.0.1:{server.socket.getsockname()[1]}"
-        assert follow(url, lambda: "ours", Console(), as_json=True) == 1
+        with pytest.raises(CommandFailed, match=r"is lost .*: gamenight follow ours shows the rebuild again"):
+            follow(url, lambda: "ours", Console(), as_json=True)
         server.shutdown()
         thread.join()
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as no_game:
+        threading.Thread(target=no_game.handle_request, daemon=True).start()
+        with pytest.raises(CommandFailed, match="no game answers at"):
+            follow(f"http://127.0.0.1:{no_game.server_port}", lambda: pytest.fail("ordered"), Console(), as_json=True)
 
 
 def test_a_key_is_shown_once_listed_by_name_and_revoked(gamenight: Gamenight, tmp_path: Path) -> None:

@@ -232,6 +232,25 @@ def test_what_a_killed_export_has_left_goes_and_two_at_once_are_refused(tmp_path
     assert len(path.read_text().splitlines()) == 1
 
 
+def test_an_export_that_begins_as_another_ends_does_not_write_into_a_folder_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It held the lock of a folder without a name, and a third one could write beside it."""
+    path, part = tmp_path / "guesses.csv", tmp_path / ".guesses.csv.part"
+    lock = fcntl.flock
+
+    def ends(file: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        part.rmdir()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", ends)
+    with written(path, SCHEMA):
+        pass
+
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [
@@ -239,10 +258,12 @@ def test_what_a_killed_export_has_left_goes_and_two_at_once_are_refused(tmp_path
         ("nowhere/x.csv", "cannot be written to"),
         (".", "the ending says"),
         ("d.csv", "is a folder"),
+        ("x.csv", r"\.x\.csv\.part is in the way: delete it"),
     ],
 )
 def test_a_file_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path, name: str, told: str):
     (tmp_path / "d.csv").mkdir()
+    (tmp_path / ".x.csv.part").touch()
 
     with pytest.raises(ExportRefused, match=told) as refused, written(tmp_path / name, SCHEMA):
         pass
