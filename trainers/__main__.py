@@ -37,12 +37,12 @@ from trainers.base_models import BaseModels
 from trainers.drift_actions import DriftActions
 from trainers.endpoint_monitor import LOOK_S, EndpointMonitor
 from trainers.example_sink import Sinks
-from trainers.jobs import TRIES
 from trainers.lease import Lease
 from trainers.log_reader import STAGE, LogReader
 from trainers.model_log import ModelLog, QuickCommand
 from trainers.promote import Promoter
 from trainers.registry import Registry
+from trainers.sdk_environment import TRIES
 from trainers.serving import Serving
 from trainers.signed_since import proving
 from trainers.steering import Steering

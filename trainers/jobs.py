@@ -25,14 +25,12 @@ from botocore.exceptions import ClientError
 
 from contracts.events import now
 from contracts.settings import Settings
-from trainers.sdk_environment import sdk_environment
+from trainers.sdk_environment import TRIES, sdk_environment
 
 LOG_GROUP: Final = "/aws/sagemaker/TrainingJobs"
 POLL_S: Final = 0.5
 INSTANCES: Final = 1
 """How many instances train one model."""
-TRIES: Final = 10
-"""How often a service is asked that does not answer: with the pauses between them, for most of a minute."""
 PATIENT: Final = Config(retries={"mode": "standard", "max_attempts": TRIES}, connect_timeout=5, read_timeout=60)
 """Retries calls to SageMaker that should wait rather than fail: it may be restarting."""
 _MAX_NAME: Final = 63

@@ -1,4 +1,4 @@
-"""Tells the SageMaker SDK where the services are, by environment variables (way 3, REBUILD)."""
+"""Tells the SageMaker SDK where the services are, and how patient to be, by environment variables (way 3, REBUILD)."""
 
 from pathlib import Path
 from typing import Final
@@ -6,10 +6,12 @@ from typing import Final
 from contracts.settings import Settings
 
 SDK_CONFIG: Final = Path(__file__).with_name("sdk.yaml")
+TRIES: Final = 10
+"""How often a service is asked that does not answer: with the pauses between them, for most of a minute."""
 
 
 def sdk_environment(settings: Settings) -> dict[str, str]:
-    """Return the environment variables that tell the SDK where the services are."""
+    """Return the environment variables that tell the SDK where the services are; one that is started again is waited for."""
     places = settings.endpoint_urls
     named = {"logs": "CLOUDWATCH_LOGS", "sagemaker-runtime": "SAGEMAKER_RUNTIME"}  # the names that botocore reads
     urls = {f"AWS_ENDPOINT_URL_{named.get(name, name.upper())}": url for name, url in places.items()}
@@ -21,6 +23,8 @@ def sdk_environment(settings: Settings) -> dict[str, str]:
         "AWS_SESSION_TOKEN": settings.aws("sagemaker")["aws_session_token"],
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
+        "AWS_RETRY_MODE": "standard",
+        "AWS_MAX_ATTEMPTS": str(TRIES),
         "SAGEMAKER_USER_CONFIG_OVERRIDE": str(SDK_CONFIG),
     }
     out = {name: value for name, value in given.items() if value}

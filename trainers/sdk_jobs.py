@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.settings import AWS_SECRETS, Settings
 from trainers.jobs import INSTANCES, JobRequest
@@ -72,6 +72,8 @@ def submit_with_sdk(settings: Settings, read: Callable[[], str]) -> str | None:
     except ClientError as error:
         if error.response["Error"]["Code"] == "ResourceInUse":
             return None
+        return str(error)
+    except BotoCoreError as error:
         return str(error)
     return None
 

@@ -1,14 +1,21 @@
 """Names and progress of training jobs."""
 
+import json
 import re
+import sys
+from dataclasses import asdict
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
 from uuid import UUID
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from contracts.settings import Settings
 from trainers import sdk_jobs
-from trainers.jobs import fraction_of, job_name
-from trainers.sdk_environment import sdk_environment
+from trainers.jobs import JobRequest, fraction_of, job_name
+from trainers.sdk_environment import TRIES, sdk_environment
 from trainers.standing import JobStanding
 
 COMMAND = UUID("6f1b2c8e-6a0d-5c57-9d0e-2f6c1a5e7b11")
@@ -80,3 +87,26 @@ def test_a_job_s_limits_and_spare_instances_come_from_the_settings() -> None:
     assert sdk_jobs._limits(spare) == {"max_runtime_in_seconds": 9000, "max_wait_time_in_seconds": 9000}
     assert sdk_jobs._compute(spare)["enable_managed_spot_training"]
     assert (sdk_jobs._compute(spare)["instance_type"], sdk_jobs._compute(spare)["instance_count"]) == ("ml.c5.xlarge", 1)
+
+
+def test_the_sdk_waits_for_a_sagemaker_that_is_started_again_and_says_in_a_sentence_that_it_is_not_there(monkeypatch) -> None:
+    settings = Settings(aws_services="local", sagemaker_port=1)
+    assert (environment := sdk_environment(settings))["AWS_RETRY_MODE"] == "standard"
+    assert int(environment["AWS_MAX_ATTEMPTS"]) == TRIES
+
+    def train(*_: Any, **__: Any) -> None:
+        raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
+
+    modules = ("", ".core", ".core.helper", ".core.parameter", ".core.shapes", ".core.training", ".train", ".train.tuner")
+    modules += (".core.helper.session_helper", ".core.training.configs", ".train.model_trainer")
+    for name in modules:  # as little of the SDK as is asked for: it takes seconds to import
+        monkeypatch.setitem(sys.modules, f"sagemaker{name}", MagicMock())
+    trainer = MagicMock(ModelTrainer=lambda **_: SimpleNamespace(train=train))
+    monkeypatch.setitem(sys.modules, "sagemaker.train.model_trainer", trainer)
+    monkeypatch.setattr(sys.modules["sagemaker"].train, "model_trainer", trainer)
+    monkeypatch.setattr(sdk_jobs.signal, "signal", lambda *_: None)
+    request = JobRequest("job", "image", "s3://b/train/", "s3://b/models", {})
+
+    told = sdk_jobs.submit_with_sdk(settings, lambda: json.dumps(asdict(request)))
+
+    assert told == 'Could not connect to the endpoint URL: "http://127.0.0.1:1"'

@@ -10,7 +10,7 @@ from botocore.exceptions import EndpointConnectionError
 from contracts.settings import Settings
 from deploy.local.sagemaker.objects import Objects
 from producers.blobs import S3Blobs
-from trainers.jobs import TRIES
+from trainers.sdk_environment import TRIES
 
 AWAY = 8
 """How many requests meet nobody."""
