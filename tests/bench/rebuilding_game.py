@@ -37,7 +37,7 @@ from trainers.serving import Serving, endpoint_of
 MODEL: Final = "raw-softmax"
 IMAGES: Final = "tests/bench/images"
 OUTCOMES: Final = {"done": "done", "refused": "refused", "failed": "failed", "cancelled": "failed"}
-PATIENCE_S: Final = 150.0
+PATIENCE_S: Final = 600.0
 
 T = TypeVar("T")
 

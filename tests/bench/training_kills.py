@@ -186,7 +186,10 @@ def kills(order: Sequence[tuple[str, tuple[str, ...]]] = (), calm: int = 3) -> I
         usual = WITHIN_S
         for number, (stage, several) in enumerate([("queued", ())] * calm + (list(order) or cases()), 1):
             game.back_to("1")
-            case = tried(game, stage, several, number)
+            try:
+                case = tried(game, stage, several, number)
+            except TimeoutError as late:
+                case = Case(stage, several, faults=[str(late)])
             if several:
                 done.append(case)
                 if case.silent_s > usual:
