@@ -17,7 +17,6 @@ def component(settings: Settings) -> Component:
         prepare=lambda: data.mkdir(parents=True, exist_ok=True),
         ready=lambda: answers(settings.dynamodb_port),
         settle=lambda: create_tables(settings),
-        nice=10,  # no player waits for it
     )
 
 

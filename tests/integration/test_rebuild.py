@@ -22,6 +22,7 @@ from uuid import UUID, uuid4
 
 import boto3
 import numpy as np
+import psutil
 import pytest
 
 from contracts.events import (
@@ -253,6 +254,12 @@ def observed(settings: Settings, drawing_id: UUID, player: str = "ada") -> dict[
     return dict(dynamodb.get_item(TableName=settings.table, Key=key, ConsistentRead=True).get("Item", {}))
 
 
+def kill_listener(port: int) -> None:
+    """Kill whoever listens at a port with -9; the supervisor starts it again."""
+    [pid] = {one.pid for one in psutil.net_connections("tcp") if one.status == "LISTEN" and one.laddr.port == port}
+    os.kill(pid, signal.SIGKILL)
+
+
 class TestATrainerAtWork:
     """What is asked of one and the same trainer."""
 
@@ -270,6 +277,8 @@ class TestATrainerAtWork:
         before = at_work.until("the base", lambda: log.read().model_log.champion("xgboost") if idle(log) else None)
 
         command = retrain(bus)
+        at_work.until("a change of the endpoint", lambda: "endpoint" in log.steps(command.command_id))
+        kill_listener(little.s3_port)  # the new version's server has yet to fetch its artifact
         assert at_work.until("the end of the rebuild", lambda: log.ended(command.command_id)) == "done"
 
         promoted = log.model_log.champion("xgboost")

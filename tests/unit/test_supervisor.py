@@ -384,8 +384,11 @@ def test_each_process_gets_the_settings_in_its_environment(tmp_path: Path) -> No
     assert (environment["GAMENIGHT_HOME"], environment["EXTRA"]) == (str(tmp_path), "1")
 
 
-def test_no_process_stands_back_that_a_player_waits_for():
-    """Linux weighs a nice session by its niceness: learning at 10 had a tenth of the others' share, and receipts were late."""
+def test_no_process_stands_back_that_a_player_or_the_lease_waits_for():
+    """Linux weighs a nice session by its niceness: learning at 10 had a tenth of the others' share, and receipts were late.
+
+    DynamoDB at 10 did not come up within minutes on a busy machine: the trainer's lease lapsed, and no rebuild went on.
+    """
     parts = components(Settings(home=Path("unused"), tools=ROOT / ".tools", routers=2))
 
-    assert {part.name: part.nice for part in parts if part.nice} == {"dynamodb": 10}
+    assert {part.name: part.nice for part in parts if part.nice} == {}
