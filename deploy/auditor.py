@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 from rich.table import Table
+from rich.text import Text
 
 from contracts.events import (
     ONLINE_MODELS,
@@ -83,8 +84,10 @@ class AuditReport(BaseModel):
 
     def to_table(self) -> Table:
         """Show the report as a table for people."""
-        verdict = "[green]nothing lost, nothing doubled" if self.clean else "[red]the log is not what the players were told"
-        table = Table("on the log", "n", title=f"audit: {verdict}", title_justify="left")
+        verdict = ("nothing lost, nothing doubled", "green")
+        if not self.clean:
+            verdict = ("the log is not what the players were told", "red")
+        table = Table("on the log", "n", title=Text.assemble("audit: ", verdict), title_justify="left")
         table.add_row("drawings acknowledged to players", str(self.drawings))
         table.add_row("corrections receipted to players", str(self.corrections))
         for kind, counts in (("lost", self.lost), ("doubled", self.doubled), ("repeated, harmless", self.repeats)):
@@ -103,7 +106,7 @@ class AuditReport(BaseModel):
         table.add_row("workers' ledgers", "elsewhere: not compared" if self.ledgers is None else f"{self.ledgers} compared")
         table.add_row("rejected messages", str(self.rejected))
         for fault in self.faults:
-            table.add_row(f"[red]{fault}", "")
+            table.add_row(Text(fault, style="red"), "")
         return table
 
 

@@ -23,6 +23,7 @@ from deploy.failures import INTERRUPTED, CommandDeclined, CommandFailed, Interru
 
 if TYPE_CHECKING:
     import httpx
+    from rich.text import Text
 
 app = typer.Typer(
     help="Run and operate Game Night. Commands print for people, and JSON for machines with --json.",
@@ -45,10 +46,10 @@ rejected_app = typer.Typer(
 app.add_typer(rejected_app, name="rejected", invoke_without_command=True)
 dataset_app = typer.Typer(help="Show a dataset, or make it again to verify it.", rich_markup_mode=None, no_args_is_help=True)
 app.add_typer(dataset_app, name="dataset")
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False)  # what is told is of others too, brackets and all
 WIDE: Final = 140
 """Columns that a whole table needs; a narrower terminal shows the most important columns, and the rest on demand."""
-errors = Console(stderr=True, highlight=False)
+errors = Console(stderr=True, highlight=False, markup=False)
 
 PATIENCE_S: Final = 5.0
 """How long a command that reads the log waits for a broker that is not there, in seconds."""
@@ -71,7 +72,7 @@ def main() -> None:
         if "--json" in sys.argv[1:]:
             print(failure.to_json())
         else:
-            errors.print(failure.error, style="red", markup=False, soft_wrap=True)
+            errors.print(failure.error, style="red", soft_wrap=True)
         sys.exit(failure.status)
     sys.exit(status if isinstance(status, int) else 0)
 
@@ -183,7 +184,7 @@ def replay(
         if report.resumed:
             console.print(f"went on from the states that were kept: {', '.join(report.resumed)}", style="dim", soft_wrap=True)
         for fault in report.faults():
-            console.print(fault, style="red" if report.status == 1 else "yellow", markup=False, soft_wrap=True)
+            console.print(fault, style="red" if report.status == 1 else "yellow", soft_wrap=True)
     raise typer.Exit(report.status)
 
 
@@ -288,7 +289,7 @@ def export(
         told = f"{done.guesses:,} guesses on {done.drawings:,} drawings of {done.players:,} players"
         console.print("; ".join([told, *left]), soft_wrap=True)
         for file in done.files:
-            console.print(f"{file.path}  {file.bytes / 1e6:.1f} MB", soft_wrap=True, markup=False)
+            console.print(f"{file.path}  {file.bytes / 1e6:.1f} MB", soft_wrap=True)
 
 
 def _time(text: str) -> datetime:
@@ -304,6 +305,7 @@ def _time(text: str) -> datetime:
 def doctor(as_json: Json = False) -> None:
     """Show what runs, since when and with what lag, and how to fix what does not; exit status 1 if anything is wrong."""
     from rich.table import Table
+    from rich.text import Text
 
     from deploy.local.doctor import examine
 
@@ -315,7 +317,7 @@ def doctor(as_json: Json = False) -> None:
     for part in found.parts:
         color = {"ready": "green", "outside": "cyan", "down": "red"}.get(part.phase, "yellow")
         numbers = (str(part.pid or ""), _ago(part.since), str(part.restarts), str(part.memory_mb or ""))
-        parts.add_row(part.name, f"[{color}]{part.phase}[/]", *numbers, part.note)
+        parts.add_row(part.name, Text(part.phase, style=color), *numbers, part.note)
     console.print(parts)
     if found.lag:
         lags = Table("consumer group", "lag by topic")
@@ -326,13 +328,13 @@ def doctor(as_json: Json = False) -> None:
         console.print("disk use, MB: " + "  ".join(f"{name} {size:.0f}" for name, size in found.disk_mb.items()))
     if found.unconfined:
         told = f"model servers and jobs are not confined here: {found.unconfined}"
-        console.print(told, style="yellow", markup=False, soft_wrap=True)
+        console.print(told, style="yellow", soft_wrap=True)
     color = {"ok": "green", "degraded": "yellow", "unavailable": "red"}[found.status]
     console.print(found.status, style=color)
     for what, why in found.missing.items():
-        console.print(f"- {what}: {why}", style=color, markup=False, soft_wrap=True)
+        console.print(f"- {what}: {why}", style=color, soft_wrap=True)
     for advice in found.advice:
-        console.print(f"- {advice}", style="yellow", markup=False, soft_wrap=True)
+        console.print(f"- {advice}", style="yellow", soft_wrap=True)
     raise typer.Exit(0 if found.status == "ok" and not found.advice else 1)
 
 
@@ -351,6 +353,7 @@ def models(name: Named = None, as_json: Json = False) -> None:
     """List the models and their versions: which one answers, what it costs, how often players said it was right."""
     from rich import box
     from rich.table import Column, Table
+    from rich.text import Text
 
     listed = _asked("GET", "/api/models").json()
     if name is not None:
@@ -363,19 +366,19 @@ def models(name: Named = None, as_json: Json = False) -> None:
     table = Table("model", "version", "status", "right, by players", "$ / hour", *provenance, box=box.SIMPLE_HEAD)
     for model in listed:
         color = {"champion": "cyan", "challenger": "default"}.get(model["standing"], "yellow")
-        named, cost = f"[bold]{model['model']}[/]\n[{color}]{model['standing']}[/]", _dollars(model)
+        named, cost = Text.assemble((model["model"], "bold"), "\n", (model["standing"], color)), _dollars(model)
         stands = model["unavailable"] or (f"rests: {model['resting']}" if model["resting"] else "")
         if model.get("frozen"):
             stands = "; ".join(filter(None, (stands, "frozen" if narrow else f"frozen {model['frozen']}")))
         if stands or not model["versions"]:
-            table.add_row(named, model["version"] or "", f"[red]{stands}[/]", "", cost)
-            named = cost = ""
+            table.add_row(named, model["version"] or "", Text(stands, style="red"), "", cost)
+            named, cost = Text(), ""
         for version in model["versions"]:
             status = _status(model, version)
             counted = (_accuracy(version["live"]), version["as_shadow"]["n"] and f"as shadow {_accuracy(version['as_shadow'])}")
             provenance = () if narrow else (_minute(version["created"]), version["digest"][:12], version["arn"])
             table.add_row(named, version["version"], status, "\n".join(filter(None, counted)), cost, *provenance)
-            named = cost = ""
+            named, cost = Text(), ""
         table.add_section()
     console.print(table)
     console.print(
@@ -439,13 +442,15 @@ def costs(
     as_json: Json = False,
 ) -> None:
     """Show what endpoints and trainings cost on AWS, what a retrain bought, and what other ways to run them would cost."""
+    from rich.text import Text
+
     from deploy.cost_tables import cost_tables
 
     rate = "" if guesses_per_hour is None else f"&guesses_per_hour={guesses_per_hour}"
     told = _asked("GET", f"/api/costs?memory_gb={memory_gb}{rate}").json()
     if not _printed(told, as_json):
         for part in cost_tables(told, console.width >= WIDE):
-            console.print(part, soft_wrap=isinstance(part, str))
+            console.print(part, soft_wrap=isinstance(part, Text))
 
 
 def _segment(word: str) -> str:
@@ -540,10 +545,12 @@ def _status(model: dict[str, Any], version: dict[str, Any]) -> str:
     return str(version["status"]) + (f" {share:.0%}" if share else "") + (", best so far" if version.get("best") else "")
 
 
-def _health(endpoint: dict[str, Any]) -> str:
+def _health(endpoint: dict[str, Any]) -> "Text":
+    from rich.text import Text
+
     status = endpoint["status"]
     color = {"InService": "green", "Unavailable": "yellow", "Unknown": "yellow", "Failed": "red"}.get(status, "cyan")
-    return f"[{color}]{status}[/]"
+    return Text(status, style=color)
 
 
 def _dollars(priced: dict[str, Any]) -> str:
@@ -612,7 +619,8 @@ def verify_dataset(digest: DatasetDigest, as_json: Json = False) -> None:
         raise CommandFailed(f"{missing}: it takes the trainer's packages; in containers, run it in `trainer`") from missing
     if not _printed(found, as_json):
         for one in found:
-            console.print(f"[{'green]ok' if one['holds'] else 'red]no'}[/]  {one['what']}: {one['told']}")
+            console.print("ok" if one["holds"] else "no", style="green" if one["holds"] else "red", end="  ")
+            console.print(f"{one['what']}: {one['told']}", soft_wrap=True)
     raise typer.Exit(0 if all(one["holds"] for one in found) else 1)
 
 
@@ -1054,8 +1062,8 @@ def _verified(given: str, as_json: bool) -> int:
         raise CommandFailed(str(wrong)) from wrong
     if not _printed([one._asdict() for one in proofs], as_json):
         for one in proofs:
-            console.print("[green]✓[/]" if one.holds else "[red]✗[/]", end=" ")
-            console.print(f"{one.what}: {one.found}", markup=False, soft_wrap=True)
+            console.print("✓" if one.holds else "✗", style="green" if one.holds else "red", end=" ")
+            console.print(f"{one.what}: {one.found}", soft_wrap=True)
     return 0 if all(one.holds for one in proofs) else 1
 
 
@@ -1243,7 +1251,7 @@ def repair_rejected(
     body = {"value": whole, "fields": given, "reason": reason}
     one = _asked("POST", f"/api/ops/rejected/{rejection_id}/repair", body).json()
     if not _printed(one, as_json):
-        console.print(f"[green]repaired[/]: gamenight rejected replay {rejection_id} puts it on {one['source']}")
+        console.print(f"repaired: gamenight rejected replay {rejection_id} puts it on {one['source']}", soft_wrap=True)
 
 
 @rejected_app.command("replay")
@@ -1256,7 +1264,7 @@ def replay_rejected(
         one = _asked("POST", f"/api/ops/rejected/{rejection_id}/replay").json()
         done.append(one)
         if not as_json:
-            console.print(f"[green]replayed[/]: {rejection_id} is now {one['topic']}/{one['partition']}/{one['offset']}")
+            console.print(f"replayed: {rejection_id} is now {one['topic']}/{one['partition']}/{one['offset']}", soft_wrap=True)
     _printed(done, as_json)
 
 
@@ -1279,12 +1287,12 @@ def _carry_out(path: str, body: dict[str, Any], as_json: bool, patience_s: float
             )
         if order.get("step") != step and not as_json:
             step = order["step"]
-            console.print(f"{order['fraction']:4.0%} {step}: {order['message']}", style="dim", markup=False, soft_wrap=True)
+            console.print(f"{order['fraction']:4.0%} {step}: {order['message']}", style="dim", soft_wrap=True)
         time.sleep(0.1)
     status = ENDS[order["outcome"]]
     if not _printed(order | ({"error": order["message"], "status": status} if status else {}), as_json):
         told = outcome_of(order["outcome"], order["message"])
-        console.print(told, style="red" if status else "green", markup=False, soft_wrap=True)
+        console.print(told, style="red" if status else "green", soft_wrap=True)
     raise typer.Exit(status)
 
 

@@ -5,11 +5,12 @@ from typing import Any, Final
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 WAYS: Final = {"always": "always", "to zero": "to zero", "serverless": "serverless"}
 
 
-def cost_tables(told: dict[str, Any], wide: bool) -> Iterator[Table | str]:
+def cost_tables(told: dict[str, Any], wide: bool) -> Iterator[Table | Text]:
     """Yield the tables and sentences of a report of ``/api/costs``, in the order in which they are read.
 
     Args:
@@ -17,27 +18,29 @@ def cost_tables(told: dict[str, Any], wide: bool) -> Iterator[Table | str]:
         wide: Whether there is room for all columns.
     """
     prices = told["prices"]
-    yield f"[dim]{prices['source']}, {prices['region']}, {prices['as_of']}; in dollars, without taxes and storage[/]"
+    said = f"{prices['source']}, {prices['region']}, {prices['as_of']}; in dollars, without taxes and storage"
+    yield Text(said, style="dim")
     if prices["stale"]:
-        yield f"[yellow]{prices['stale']}[/]"
+        yield Text(prices["stale"], style="yellow")
     yield _endpoints(told, wide)
     for one in told["endpoints"]:
         if one["unpriced"]:
-            yield f"[yellow]{one['model']}: {one['unpriced']}[/]"
+            yield Text(f"{one['model']}: {one['unpriced']}", style="yellow")
     at = (
         f"at {told['assumed']:g} guesses an hour"
         if told["assumed"] is not None
         else f"as in the last {told['minutes']} minutes"
     )
     month, year = _money(told["per_month"]), _money(told["per_year"])
-    yield f"[dim]guesses {at}; all endpoints ${told['per_hour']} an hour, ${month} a month, ${year} a year[/]"
+    said = f"guesses {at}; all endpoints ${told['per_hour']} an hour, ${month} a month, ${year} a year"
+    yield Text(said, style="dim")
     yield _ways(told)
     if told["trainings"]:
         yield _trainings(told)
-        yield f"[dim]all trainings ${_money(told['trained'])}[/]"
+        yield Text(f"all trainings ${_money(told['trained'])}", style="dim")
         for one in told["trainings"]:
             if one["warning"]:
-                yield f"[yellow]{one['model']} {one['version']}: {one['warning']}[/]"
+                yield Text(f"{one['model']} {one['version']}: {one['warning']}", style="yellow")
 
 
 def _endpoints(told: dict[str, Any], wide: bool) -> Table:

@@ -5,6 +5,7 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from contracts.settings import Settings
 
@@ -24,11 +25,11 @@ def show_all(listed: list[dict[str, Any]], console: Console) -> None:
         box=box.SIMPLE_HEAD,
     )
     for one in listed:
-        versions = "\n".join(_version(version) for version in one["versions"]) or "[dim]none[/]"
+        versions = "\n".join(_version(version) for version in one["versions"]) or Text("none", style="dim")
         numbers = (one["trained_on"] + one["held_back"], one["held_back"], one["people"], one["new_people"])
-        gone = "\n[yellow]data deleted[/]" if one["gone"] else ""
+        gone = ("\ndata deleted", "yellow") if one["gone"] else ""
         table.add_row(
-            one["digest"][:12] + gone,
+            Text.assemble(one["digest"][:12], gone),
             one["made"][:16].replace("T", " "),
             *(f"{number:,}" for number in numbers),
             "" if one["trust"] is None else f"{one['trust']:.0%}",
@@ -42,7 +43,7 @@ def show_all(listed: list[dict[str, Any]], console: Console) -> None:
 
 def show_one(one: dict[str, Any], console: Console) -> None:
     """Print all that a manifest says, but for the players' names."""
-    table = Table("", Column("", overflow="fold"), box=None, show_header=False)
+    table = Table(Column(style="dim"), Column(overflow="fold"), box=None, show_header=False)
     counts, drawn = one["labels"], sum(one["labels"])
     mix = "  ".join(f"{digit}: {n:,} ({n / drawn:.0%})" for digit, n in enumerate(counts)) if drawn else "none"
     base = one["base_digest"]
@@ -66,7 +67,7 @@ def show_one(one: dict[str, Any], console: Console) -> None:
     }
     for name, told in rows.items():
         if told:
-            table.add_row(f"[dim]{name}[/]", told)
+            table.add_row(name, told)
     console.print(table, soft_wrap=True)
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import Text
 
 from contracts.hyperparameters import words
 
@@ -22,19 +22,19 @@ def show_jobs(listed: list[dict[str, Any]], console: Console) -> None:
         return
     table = Table("id", "model", "state", "trigger", "by", "took", Column("message", overflow="fold"), box=box.SIMPLE_HEAD)
     for one in listed:
-        state = f"[{COLOURS.get(one['state'], 'default')}]{one['state']}[/]"
+        state = Text(one["state"], style=COLOURS.get(one["state"], "default"))
         if one["position"]:
-            state += f", number {one['position']}"
+            state.append(f", number {one['position']}", style="default")
         if one["state"] == "running":
-            state += f" {one['fraction']:.0%} ({one['step']})"
+            state.append(f" {one['fraction']:.0%} ({one['step']})", style="default")
         if one["cancelling"]:
-            state += ", to be cancelled"
+            state.append(", to be cancelled", style="default")
         model = one["model"] + (f" {one['version']}" if one["version"] else "")
         told = one["message"] or one["reason"]
         if one.get("tried"):
             told = f"{len(one['tried'])} settings (gamenight tuning {one['id'][:8]}): {told}"
         told = told if len(told) <= SHOWN else f"{told[: SHOWN - 1]}…"
-        table.add_row(one["id"][:8], model, state, one["trigger"], one["by"], took(one), escape(told))
+        table.add_row(one["id"][:8], model, state, one["trigger"], one["by"], took(one), told)
     console.print(table)
     console.print("gamenight follow ID shows one at work; gamenight cancel ID ends it", style="dim")
 
@@ -47,9 +47,9 @@ def show_tried(tried: list[dict[str, Any]], console: Console) -> None:
     for one in tried:
         right = "" if one["accuracy"] is None else f"{one['accuracy']:.2%}"
         cost = "" if one["cost"] is None else f"${one['cost']:.4f}"
-        state = f"[{COLOURS.get(one['status'], 'default')}]{one['status']}[/]"
+        state = Text(one["status"], style=COLOURS.get(one["status"], "default"))
         seconds = f"{one['seconds']:.0f}" if one["seconds"] else ""
-        table.add_row(escape(words(one["hyperparameters"])), state, right, seconds, cost, "kept" if one["kept"] else "")
+        table.add_row(words(one["hyperparameters"]), state, right, seconds, cost, "kept" if one["kept"] else "")
     console.print(table)
     console.print("right: on drawings kept aside to compare settings; the gate has others: docs/rebuilds.md", style="dim")
 

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 _SHOWN = 10
 PartResult = Literal["same", "differs", "not compared"]
@@ -77,8 +78,8 @@ class ReplayReport(BaseModel):
 
     def to_table(self) -> Table:
         """Show the report as a table for people."""
-        told = {0: "[green]all states are those of the log", 1: "[red]a state is not that of the log"}
-        title = f"replay: {told.get(self.status, '[yellow]not all states could be compared')}"
+        told = {0: ("all states are those of the log", "green"), 1: ("a state is not that of the log", "red")}
+        title = Text.assemble("replay: ", told.get(self.status, ("not all states could be compared", "yellow")))
         table = Table(
             "fold", "partition", "records", "a second of one core", "digest", "", title=title, title_justify="left",
             box=box.SIMPLE_HEAD,
@@ -87,5 +88,5 @@ class ReplayReport(BaseModel):
             color = {"same": "green", "differs": "red"}.get(part.verdict, "yellow")
             rate = f"{part.records / part.cpu_s:,.0f}" if part.cpu_s and part.records else ""
             number = "all" if part.partition is None else str(part.partition)
-            table.add_row(part.fold, number, f"{part.records:,}", rate, part.fresh[:12], f"[{color}]{part.verdict}")
+            table.add_row(part.fold, number, f"{part.records:,}", rate, part.fresh[:12], Text(part.verdict, style=color))
         return table

@@ -108,7 +108,7 @@ def _followed(socket: ClientConnection, command_id: str, known: dict[str, Any], 
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[message]}"),
+        TextColumn("{task.fields[message]}", markup=False),
     )
     with Progress(*columns, console=console) as progress:
         waits = f"number {known['position']} in the queue" if known.get("position") else ""

@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from producers.simulated_player import FIRST
 from producers.simulation_options import SimulationOptions
@@ -107,7 +108,7 @@ class SimulationReport(BaseModel):
         for what, n in self.receipts.items():
             counts.add_row(f"receipts: {what}", str(n))
         for what, n in self.errors.items():
-            counts.add_row(f"[red]errors: {what}", str(n))
+            counts.add_row(Text(f"errors: {what}", style="red"), str(n))
         parts: list[RenderableType] = [models, times, counts]
         return Group(*parts)
 

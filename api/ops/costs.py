@@ -6,7 +6,7 @@ The instances are those that the trainer has seen, the rates those of the last h
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Final, Literal
 
 from pydantic import BaseModel
@@ -21,6 +21,8 @@ from contracts.prices import PriceList, UnknownInstance
 
 _MILLIONTH: Final = Decimal("0.000001")
 _BILLIONTH: Final = Decimal("0.000000001")
+_WIDE: Final = Context(prec=400)
+"""Decimal refuses to round what has more digits than this: a guess in a year costs a lot."""
 
 
 class PricesUsed(BaseModel):
@@ -241,7 +243,7 @@ def _training(version: ModelPublished, endpoint: EndpointCost | None) -> Trainin
 
 
 def _rounded(amount: Decimal | None, step: Decimal = _MILLIONTH) -> Decimal | None:
-    return None if amount is None else amount.quantize(step)
+    return None if amount is None else amount.quantize(step, context=_WIDE)
 
 
 def _sum(amounts: Iterable[Decimal | None]) -> Decimal:

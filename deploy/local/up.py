@@ -20,6 +20,7 @@ import psutil
 from pydantic import BaseModel
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
 from contracts.settings import Settings
 from deploy.local.component import Component
@@ -88,7 +89,8 @@ def _run(settings: Settings, parts: Sequence[Component], console: Console, log: 
         if standing.phase == "ready":
             waiting.discard(standing.name)
             failures.pop(standing.name, None)
-            console.print(f"  [green]✓[/] {standing.name:<10} {standing.took_s:5.1f} s{' again' if standing.restarts else ''}")
+            again = " again" if standing.restarts else ""
+            console.print(Text.assemble(("  ✓", "green"), f" {standing.name:<10} {standing.took_s:5.1f} s{again}"))
         elif standing.phase == "down":
             waiting.add(standing.name)
             failures[standing.name] += 1
@@ -96,14 +98,15 @@ def _run(settings: Settings, parts: Sequence[Component], console: Console, log: 
                 last = failures[standing.name] == LOUD_FAILURES
                 again = "is tried again until it runs; no more is said of it" if last else "is started again"
                 where = settings.home / "logs" / f"{standing.name}.log"
-                console.print(f"  [red]✗[/] {standing.name} is down ({standing.note}) and {again}; see {where}", soft_wrap=True)
+                told = f" {standing.name} is down ({standing.note}) and {again}; see {where}"
+                console.print(Text.assemble(("  ✗", "red"), told), soft_wrap=True)
 
     supervisor = Supervisor(settings, parts, told, state_file(settings.home))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
         for name, (setting, value) in outside(settings).items():
-            console.print(f"  [cyan]{name}[/] is {value} ({setting})")
+            console.print(Text.assemble("  ", (name, "cyan"), f" is {value} ({setting})"))
         supervisor.start()
         with console.status("") as status:
             settle_outside(settings)
@@ -120,7 +123,8 @@ def _run(settings: Settings, parts: Sequence[Component], console: Console, log: 
                 console.print(f"- {part}: {why}", style="yellow", markup=False, soft_wrap=True)
             console.print("gamenight doctor says more.", style="yellow")
         url = game_url(settings)
-        console.print(f"\n[bold]Play at {url}[/]  watch at {url}/watch  ({seconds:.1f} s)  Ctrl-C stops it\n", soft_wrap=True)
+        rest = f"  watch at {url}/watch  ({seconds:.1f} s)  Ctrl-C stops it\n"
+        console.print(Text.assemble("\n", (f"Play at {url}", "bold"), rest), soft_wrap=True)
         threading.Event().wait()
     except KeyboardInterrupt:
         pass

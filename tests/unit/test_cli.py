@@ -355,10 +355,33 @@ def game() -> Iterator[int]:
     server.server_close()
 
 
+@pytest.mark.parametrize("path", [path for path in _Game.listed if path != "/api/jobs/4ef2"])
+def test_what_others_have_written_is_shown_with_its_brackets(
+    gamenight: Gamenight, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """A reason with a closing tag of rich's, such as [/x], and `gamenight models` said nothing but a traceback."""
+
+    def spoiled(value: Any, name: str = "") -> Any:
+        if isinstance(value, dict):
+            return {key: spoiled(one, key) for key, one in value.items()}
+        if isinstance(value, list):
+            return [spoiled(one) for one in value]
+        told = name in {"title", "reason", "unavailable", "frozen", "resting", "message", "player_id", "made", "code", "what"}
+        return "[/x] [b]" if told and isinstance(value, str) else value
+
+    monkeypatch.setattr("deploy.cli._asked", lambda *_: SimpleNamespace(json=lambda: spoiled(_Game.listed[path])))
+    words = {"/api/datasets/abab": ["dataset", "show", "abab"]}.get(path, [path.rpartition("/")[2].partition("?")[0]])
+
+    done = gamenight(*words, COLUMNS="200")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "[/x] [b]" in done.stdout or path == "/api/datasets"
+
+
 def test_models_are_listed_for_people_and_for_machines(
     gamenight: Gamenight, game: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deploy.cli.console", Console(width=200, highlight=False))
+    monkeypatch.setattr("deploy.cli.console", Console(width=200, highlight=False, markup=False))
     said = gamenight("models", GAMENIGHT_PORT=game).stdout
 
     for told in (
@@ -392,7 +415,7 @@ def test_what_matters_most_is_whole_in_a_narrow_terminal(
 def test_endpoints_are_listed_for_people_and_for_machines(
     gamenight: Gamenight, game: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deploy.cli.console", Console(width=200, highlight=False))
+    monkeypatch.setattr("deploy.cli.console", Console(width=200, highlight=False, markup=False))
     said = gamenight("endpoints", GAMENIGHT_PORT=game).stdout
 
     for told in (
@@ -412,7 +435,7 @@ def test_endpoints_are_listed_for_people_and_for_machines(
 def test_accuracy_is_shown_as_labels_give_it_and_as_it_is(
     gamenight: Gamenight, game: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deploy.cli.console", Console(width=200, highlight=False))
+    monkeypatch.setattr("deploy.cli.console", Console(width=200, highlight=False, markup=False))
 
     said = gamenight("accuracy", GAMENIGHT_PORT=game).stdout
 
@@ -427,7 +450,7 @@ def test_accuracy_is_shown_as_labels_give_it_and_as_it_is(
 def test_players_are_listed_for_people_and_for_machines(
     gamenight: Gamenight, game: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deploy.cli.console", Console(width=200, highlight=False))
+    monkeypatch.setattr("deploy.cli.console", Console(width=200, highlight=False, markup=False))
     given = {"GAMENIGHT_PORT": game, "GAMENIGHT_OPERATOR_TOKEN": "right"}
 
     rows = [line.split() for line in gamenight("players", **given).stdout.splitlines()]
@@ -460,7 +483,7 @@ def test_one_is_shown_whole_with_what_its_versions_are_made_of(
 def test_what_has_drifted_and_what_was_done_about_it_is_listed_and_who_froze_a_model(
     gamenight: Gamenight, game: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deploy.cli.console", Console(width=200, highlight=False))
+    monkeypatch.setattr("deploy.cli.console", Console(width=200, highlight=False, markup=False))
 
     said = " ".join(gamenight("drift", GAMENIGHT_PORT=game).stdout.split())
     models = " ".join(gamenight("models", GAMENIGHT_PORT=game).stdout.split())
@@ -525,7 +548,7 @@ def test_each_command_orders_what_it_says(
 def test_rebuilds_are_listed_with_the_queue_and_cancelled_by_the_first_letters_of_their_id(
     gamenight: Gamenight, game: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deploy.cli.console", Console(width=200, highlight=False))
+    monkeypatch.setattr("deploy.cli.console", Console(width=200, highlight=False, markup=False))
     said = gamenight("jobs", GAMENIGHT_PORT=game).stdout
     for told in ("running 40% (training)", "queued, number 1", "count", "2:05", "cancelled by bob [why]"):
         assert told in said
@@ -537,7 +560,7 @@ def test_rebuilds_are_listed_with_the_queue_and_cancelled_by_the_first_letters_o
 
 
 def test_datasets_are_listed_and_one_is_shown(gamenight: Gamenight, game: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deploy.cli.console", Console(width=200, highlight=False))
+    monkeypatch.setattr("deploy.cli.console", Console(width=200, highlight=False, markup=False))
     listed, shown = gamenight("datasets", GAMENIGHT_PORT=game).stdout, gamenight("dataset", "show", "abab", GAMENIGHT_PORT=game)
     for told in ("abababababab", "3,600", "97%", "12 withdrawn", "xgboost 4 (refused)"):
         assert told in listed

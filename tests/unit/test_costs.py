@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from api.folds.endpoint_latency import EndpointLatency
 from api.folds.guess_rates import GuessRates
@@ -176,6 +177,7 @@ def test_costs_are_asked_over_http_with_a_rate_and_a_memory_within_bounds() -> N
     bus.publish(endpoint(("ml.m5.large", 1))).result()
     with serving(bus) as address:
         answer = get(address, "/api/costs?guesses_per_hour=1000&memory_gb=1").json()
+        assert get(address, "/api/costs?guesses_per_hour=5e-324").status_code == 200, "it has more digits than Decimal rounds"
         for wrong in ("guesses_per_hour=-1", "guesses_per_hour=nan", "memory_gb=7", "memory_gb=x"):
             assert get(address, f"/api/costs?{wrong}").status_code == 422, wrong
 
@@ -192,7 +194,7 @@ def test_the_tables_say_what_it_costs_what_is_cheapest_and_what_was_not_worth_it
     )  # fmt: skip
     console = Console(width=width, record=True, file=io.StringIO())
     for part in cost_tables(report.model_dump(mode="json"), width > 100):
-        console.print(part, soft_wrap=isinstance(part, str))
+        console.print(part, soft_wrap=isinstance(part, Text))
     text = console.export_text()
 
     for said in ("1,007.40", "serverless", "274,332", "0.00024", "in the last 59 minutes", "xgboost 3: it bought nothing"):
