@@ -932,7 +932,7 @@ class LessonTaught(Event):
     number: Count = 0
     """The lesson's number in its series and partition, from 1."""
     newcomer: bool = False
-    """Whether too little is known of the player: the lessons of all newcomers together count as one at most."""
+    """Whether too little is known of the player: the lessons of all newcomers together count as an eighth of one."""
     shown: Annotated[list[ShownGuess], Field(max_length=MAX_GUESSES)] = []
     """Empty, but on lessons from before models were sums."""
 

@@ -191,7 +191,7 @@ def replay(
 @app.command()
 def explain(
     model: Annotated[str, typer.Argument(help="river, or a batch model such as xgboost.")],
-    first: Annotated[str, typer.Argument(metavar="A", help="A version, such as mnist2+10.")],
+    first: Annotated[str, typer.Argument(metavar="A", help="A version, such as mnist3+10.")],
     second: Annotated[str, typer.Argument(metavar="B", help="Another version.")],
     as_json: Json = False,
 ) -> None:

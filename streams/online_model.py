@@ -132,8 +132,8 @@ def features_of(base: Base, embedding: bytes, reader: str) -> Floats:
 
 
 def newcomers_share(lessons: int) -> float:
-    """Return how much of a whole lesson each of so many lessons of newcomers counts: an eighth, and one together at most."""
-    return min(1 / EIGHTHS, 1 / max(lessons, 1))
+    """Return how much of a whole lesson each of so many lessons of newcomers counts: an eighth, all of them together."""
+    return 1 / (EIGHTHS * max(lessons, 1))
 
 
 class LessonSet(NamedTuple):

@@ -4,7 +4,7 @@ The judge is a frozen model that learns from nobody; it has seen MNIST and the h
 drawing, the player's label agrees with it or not, and that is evidence:
 
 - Until `FIRST` of a player's drawings are evidence, the player is a newcomer, and all lessons of all newcomers together count
-  as one (`streams.online_model`).
+  as the first of them does alone: an eighth (`streams.online_model`).
 - Then a lesson counts by how often the player agrees, over all and over the latest.
 - A lesson that disagrees counts only if the player knows the digit that the judge sees: somebody whose ones look like sevens
   calls real sevens sevens; somebody who swaps the two does not. And a label that is right of nothing counts nothing.

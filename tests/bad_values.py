@@ -172,7 +172,7 @@ HOSTILE: Final[dict[str, Hostile]] = {
     "a snapshot beyond all lessons": Hostile(
         "models.v1",
         "SnapshotTaken",
-        _READ | {"offset": _MOST, "lessons": _MOST, "version": "mnist2+9", "weights": _HUGE_WEIGHTS, "at": _LATE},
+        _READ | {"offset": _MOST, "lessons": _MOST, "version": "mnist3+9", "weights": _HUGE_WEIGHTS, "at": _LATE},
     ),
     "a snapshot of another basis": Hostile(
         "models.v1", "SnapshotTaken", {"reader": _READER, "basis": "relu-64-256-1", "weights": _WEIGHTS, "at": _LATE}

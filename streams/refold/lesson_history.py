@@ -179,8 +179,8 @@ def cut_at(version: str, base: Base, series: str, snapshots: Iterable[SnapshotTa
         )
     if generation != base.generation:
         raise NoSuchVersion(
-            f"{version} is from before {SHARED} was a sum of its lessons or from another base, so nobody can say what it had"
-            f" learned: there are {there}"
+            f"{version} is from before {SHARED} was a sum of its lessons, of another base or of other rules, so nobody can say"
+            f" what it had learned: there are {there}"
         )
     if changes > newest:
         raise NoSuchVersion(f"there is no {version} yet: there are {there}")

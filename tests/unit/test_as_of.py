@@ -149,10 +149,10 @@ def test_a_model_that_was_frozen_answers_as_it_stood_and_a_thaw_alone_leaves_it_
     log.put(LearningSet(model="river", frozen=False, by="op", at=seconds(30)), 0, ms(30))
     thawed, unknown = as_of(log.bus, seconds(35), NOW, RASTER), as_of(log.bus, seconds(25), NOW, RASTER)
 
-    assert (frozen.version, frozen.learning) == ("mnist2+2", "its learning was frozen at 2026-11-22T12:00:15+00:00 by op")
-    assert (before.version, before.learning) == ("mnist2+2", "")
-    assert (thawed.version, thawed.learning) == ("mnist2+3", "")
-    assert unknown.version == "mnist2+3"
+    assert (frozen.version, frozen.learning) == ("mnist3+2", "its learning was frozen at 2026-11-22T12:00:15+00:00 by op")
+    assert (before.version, before.learning) == ("mnist3+2", "")
+    assert (thawed.version, thawed.learning) == ("mnist3+3", "")
+    assert unknown.version == "mnist3+3"
     assert "may have been frozen" in unknown.learning
 
 

@@ -436,15 +436,15 @@ def test_lessons_that_were_taken_back_are_what_a_fresh_fold_takes_back_too():
         (LessonTaught, {"embedding": features(7).embedding}, "learner: lesson 2 of player eve is LessonTaught"),
         (LessonTaught, {"player_id": "bob"}, "learner: lesson 2 of player bob is LessonTaught"),
         (LessonTaught, {"number": 3}, "learner: lesson 3 of player eve is LessonTaught"),
-        (LessonTaught, {"label": 9}, "learner: the snapshot mnist2+2 of river is not of the lessons"),
+        (LessonTaught, {"label": 9}, "learner: the snapshot mnist3+2 of river is not of the lessons"),
         (ScoresCounted, {"n": 7}, "scorer: the count"),
-        (SnapshotTaken, {"lessons": 3}, "learner: the snapshot mnist2+2 of river has 3 lessons; the log up to there has 2"),
-        (SnapshotTaken, {"version": "mnist2+3"}, "learner: the snapshot mnist2+3 of river has 2 lessons; the log up to"),
-        (SnapshotTaken, {"offsets": [0, -1, -1, -1]}, "learner: the snapshot mnist2+2 of river has 2 lessons; the log up to"),
-        (SnapshotTaken, {"digest": "another"}, "learner: the snapshot mnist2+2 of river is not of the lessons"),
-        (SnapshotTaken, {"digest": "another"}, "learner: the log has lessons up to mnist2+2, and the newest snapshot is"),
-        (SnapshotTaken, {"weights": bytes(4 * 3210)}, "learner: the weights of the snapshot mnist2+2 are not those"),
-        (SnapshotTaken, {"weights": bytes(2601)}, "learner: the weights of the snapshot mnist2+2 are not those"),
+        (SnapshotTaken, {"lessons": 3}, "learner: the snapshot mnist3+2 of river has 3 lessons; the log up to there has 2"),
+        (SnapshotTaken, {"version": "mnist3+3"}, "learner: the snapshot mnist3+3 of river has 2 lessons; the log up to"),
+        (SnapshotTaken, {"offsets": [0, -1, -1, -1]}, "learner: the snapshot mnist3+2 of river has 2 lessons; the log up to"),
+        (SnapshotTaken, {"digest": "another"}, "learner: the snapshot mnist3+2 of river is not of the lessons"),
+        (SnapshotTaken, {"digest": "another"}, "learner: the log has lessons up to mnist3+2, and the newest snapshot is"),
+        (SnapshotTaken, {"weights": bytes(4 * 3210)}, "learner: the weights of the snapshot mnist3+2 are not those"),
+        (SnapshotTaken, {"weights": bytes(2601)}, "learner: the weights of the snapshot mnist3+2 are not those"),
         (CorrectionReceipt, {"outcome": Outcome.QUARANTINED}, "personal: the receipt of correction"),
         (EvidenceGathered, {"number": 2}, "evidence: number 1 of the evidence of partition 0 is not there; by a fresh fold of"),
         (EvidenceGathered, {"number": 2}, "evidence: number 3 of the evidence of partition 0 is mark="),
@@ -465,7 +465,7 @@ def test_what_a_fold_has_said_and_a_fresh_one_does_not_is_a_fault(kind, change, 
     [
         (ExampleLabelled, "joiner: the example of drawing"),
         (LessonTaught, "learner: lesson 2 of player eve is not there; by a fresh fold of the examples LessonTaught"),
-        (SnapshotTaken, "learner: the log has lessons up to mnist2+2, and the newest snapshot is mnist2+1"),
+        (SnapshotTaken, "learner: the log has lessons up to mnist3+2, and the newest snapshot is mnist3+1"),
         (ScoresCounted, "scorer: the count"),
         (CorrectionReceipt, "personal: the receipt of correction"),
         (EvidenceGathered, "evidence: number 1 of the evidence of partition 0 is not there"),
@@ -620,7 +620,7 @@ def test_a_snapshot_that_was_wrong_is_a_fault_though_the_right_one_follows():
 
     faults = refolded([*events[:at], wrong, *events[at:]])
 
-    assert faults == ["learner: the snapshot mnist2+2 of river is not of the lessons that are on the log up to there"]
+    assert faults == ["learner: the snapshot mnist3+2 of river is not of the lessons that are on the log up to there"]
 
 
 def test_a_snapshot_of_another_generation_or_from_before_models_were_sums_is_not_compared():
@@ -636,7 +636,7 @@ def test_a_snapshot_of_another_series_is_not_compared_though_its_version_is_name
     """An upgrade that changes the rules begins again with number 1; compaction leaves the old snapshots for a while."""
     events = whole_history("d1", "d2")
     at = min(n for n, event in enumerate(events) if isinstance(event, SnapshotTaken))
-    old = events[at].model_copy(update={"series": series, "version": "mnist2+3", "lessons": 3, "offsets": [9, -1, -1, -1]})
+    old = events[at].model_copy(update={"series": series, "version": "mnist3+3", "lessons": 3, "offsets": [9, -1, -1, -1]})
 
     assert refolded([*events[:at], old, *events[at:]]) == []
 
@@ -671,7 +671,7 @@ def test_a_receipt_of_the_learner_is_compared_but_for_what_the_online_model_gave
     def with_receipt(**fields: object) -> list[str]:
         return refolded([*events[:at], receipt.model_copy(update=fields), *events[at + 1 :]])
 
-    other = {"version_after": "mnist2+80", "p_before": 0.001, "p_after": 0.002}
+    other = {"version_after": "mnist3+80", "p_before": 0.001, "p_after": 0.002}
     differ = {model: change.model_copy(update=other) for model, change in receipt.models.items()}
 
     assert receipt.models.keys() == {"river", "xgboost"}

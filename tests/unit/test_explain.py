@@ -238,19 +238,19 @@ def test_the_newest_version_of_all_lessons_is_exact_without_a_snapshot(log):
 @pytest.mark.parametrize(
     ("version", "why"),
     [
-        ("mnist2+9", "there is no mnist2+9 yet: there are mnist2+0 to mnist2+1"),
+        ("mnist3+9", "there is no mnist3+9 yet: there are mnist3+0 to mnist3+1"),
         ("mnist1+3", "from before river was a sum"),
-        ("softmax-1+3", "of the experiment softmax-1, which is no sum, .*: of the sums there are mnist2\\+0 to mnist2\\+1"),
-        ("7", "no version of river: there are mnist2\\+0 to mnist2\\+1"),
-        ("mnist2+", "no version of river"),
-        ("mnist2+-1", "no version of river"),
+        ("softmax-1+3", "of the experiment softmax-1, which is no sum, .*: of the sums there are mnist3\\+0 to mnist3\\+1"),
+        ("7", "no version of river: there are mnist3\\+0 to mnist3\\+1"),
+        ("mnist3+", "no version of river"),
+        ("mnist3+-1", "no version of river"),
     ],
 )
 def test_a_version_that_there_is_not_is_said_with_those_that_there_are(log, version, why):
     log.teach("a", 1, "ada", 0, 1)
 
-    with pytest.raises(NoSuchVersion, match=why.replace("+9", r"\+9").replace("+0 to mnist2+1", r"\+0 to mnist2\+1")):
-        log.explained("mnist2+0", version)
+    with pytest.raises(NoSuchVersion, match=why.replace("+9", r"\+9").replace("+0 to mnist3+1", r"\+0 to mnist3\+1")):
+        log.explained("mnist3+0", version)
 
 
 def test_a_log_that_is_not_what_the_snapshot_says_is_not_explained(log):
@@ -260,7 +260,7 @@ def test_a_log_that_is_not_what_the_snapshot_says_is_not_explained(log):
     records[0] = replace(records[0], value=log.taught["a"][0].model_copy(update={"label": 2}).record_value())
 
     with pytest.raises(CannotExplain, match="not those of its snapshot: gamenight replay"):
-        log.explained("mnist2+0", version)
+        log.explained("mnist3+0", version)
 
 
 def test_somebody_who_teaches_wrong_sevens_is_first_and_their_effect_is_on_sevens(log, monkeypatch):
@@ -325,7 +325,7 @@ def taken(cut: Cut, lessons: Iterable[PlacedLesson]) -> list[bool]:
 def test_weights_are_counted_in_eighths(log):
     log.teach("a", 1, "ada", 0, 1, weight=0.375)
 
-    found, _ = pair(log, "mnist2+0", "mnist2+1")
+    found, _ = pair(log, "mnist3+0", "mnist3+1")
 
     assert [change.eighths for change in found.came] == [0.375 * EIGHTHS]
     assert PartedSums.of(found.first).count == 0
@@ -411,4 +411,4 @@ def test_a_missing_lesson_that_nobody_explains_is_still_a_fault(log):
     several[1] = replace(several[1], key=marked("lessons.v1", b"nobody"), value=None)
 
     with pytest.raises(CannotExplain, match="gamenight replay says more"):
-        log.explained("mnist2+0", newest)
+        log.explained("mnist3+0", newest)

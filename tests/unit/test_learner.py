@@ -26,9 +26,9 @@ from contracts.events import (
 )
 from contracts.ports import Origin
 from streams import learner as learner_module
-from streams.additive import Fixed
+from streams.additive import EIGHTHS, Fixed, Floats, Solved, Sums
 from streams.learner import ENOUGH, FROZEN, HELD, NEW, OVER, UNLIKE, Learner
-from streams.online_model import InForce, OnlineModel, UnreadableFeatures, of_base
+from streams.online_model import InForce, OnlineModel, UnreadableFeatures, newcomers_share, of_base
 from streams.trust import FIRST, KEPT
 from tests.histories import READER, MemoryCells, counted, drawing, example, features, folded, in_force, lesson, named, shown
 from tests.judged import BASE, clear, clear_one
@@ -69,9 +69,12 @@ def stands(said: Sequence[Event]) -> tuple[Any, ...]:
     return *sums, model.known.lessons, model.known.newcomers, model.known.digest(BASE)
 
 
+def row_of(embedding: bytes) -> Floats:
+    return BASE.basis.rows(np.frombuffer(embedding, "<f4")[None])
+
+
 def p_of(model: InForce, embedding: bytes, label: int) -> float:
-    row = BASE.basis.rows(np.frombuffer(embedding, "<f4")[None])
-    return float(model.solved.probabilities(row)[0, label])
+    return float(model.solved.probabilities(row_of(embedding))[0, label])
 
 
 # --- one lesson a drawing
@@ -491,7 +494,7 @@ labels = st.one_of(st.none(), st.integers(0, 9))
     last=st.integers(0, 2),
     label=st.integers(0, 9),
 )
-def test_a_receipt_has_what_the_model_answers_without_the_lesson_and_with_it(history, last, label):
+def test_a_receipt_has_what_the_model_answers_without_the_lesson_and_with_it_alone(history, last, label):
     model = OnlineModel(BASE, Learner(BASE).series)
     learner, cells, said = Learner(BASE, model.in_force), MemoryCells(), []
     list(learner.open(cells, 0))
@@ -500,17 +503,22 @@ def test_a_receipt_has_what_the_model_answers_without_the_lesson_and_with_it(his
         heard = example(
             f"d{name}", given_label, revision=3 + offset, correction=f"c{number}", features=features(name), guesses=[]
         )
-        before = model.in_force()
+        before, newcomers = model.in_force(), model.known.newcomers
+        alone = model.sums().merged(model.sums(newcomers=True).share(newcomers_share(newcomers)))
         now = learner.apply(cells, heard, Origin(0, offset, 0))
         for event in taught(now):
             model.apply(event, 0, len(said))
             said.append(event)
+        for event in taught(now):
+            one = Sums.nothing(BASE.basis.width).plus(row_of(event.embedding), [event.label], np.array([EIGHTHS]))
+            among = newcomers if event.sign < 0 else model.known.newcomers
+            alone = alone.merged(one.share(event.sign * newcomers_share(among)))
         for receipt in receipts(now):
             change = receipt.models["river"]
-            embedding = features(name).embedding
+            row = row_of(features(name).embedding)
             assert (change.version_before, change.version_after) == (before.version, model.in_force().version)
-            assert change.p_before == pytest.approx(p_of(before, embedding, given_label), abs=1e-9)
-            assert change.p_after == pytest.approx(p_of(learned(said).in_force(), embedding, given_label), abs=1e-9)
+            assert change.p_before == pytest.approx(before.solved.probabilities(row)[0, given_label], abs=1e-9)
+            assert change.p_after == pytest.approx(Solved(alone).probabilities(row)[0, given_label], abs=1e-9)
     assert receipts(now), "the last correction was new and had a label"
 
 

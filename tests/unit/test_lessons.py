@@ -32,6 +32,7 @@ from tests.histories import BEGAN, READER, SERIES, lesson, named, snapshot, take
 BASE = replace(load_base(), reader=READER)
 TOPICS = ("lessons.v1", "models.v1", "rejected.v1")
 ADA = lesson("l1", 4, number=1, seed=1, player_id="ada")
+OLD_WEIGHTS = np.full((10, BASE.basis.width), 0.25, "<f4").tobytes()
 
 
 class Following:
@@ -391,6 +392,26 @@ async def test_a_model_that_is_frozen_before_any_lesson_answers_as_its_base():
     frozen = it.lessons.in_force()
     assert (frozen.version, frozen.frozen, it.snapshots) == (of(0), True, [])
     assert (frozen.solved.weights == of_base(BASE).solved.weights).all()
+
+
+async def test_a_home_of_before_answers_by_the_new_rules_from_its_start_and_if_its_model_is_frozen_from_its_thaw():
+    """mnist2 weighed newcomers' lessons in another way: a name of a version stands for one model."""
+    new = [lesson(f"new {n}", n, number=n, seed=n, newcomer=True, player_id="ada") for n in range(1, 4)]
+    model = after(*new)
+    by_old_rules = model.snapshot(model.in_force(), BEGAN).model_copy(update={"version": "mnist2+3", "weights": OLD_WEIGHTS})
+    it = Following()
+    it.tell(*new, by_old_rules, learning(True))
+    async with following(it):
+        await passed(it, "known")
+        frozen = it.lessons.in_force()
+        assert (frozen.version, frozen.newcomers, it.snapshots) == ("mnist2+3", 3, [])
+        assert (frozen.solved.weights == 0.25).all()
+        it.tell(learning(False))
+        await until(lambda: len(it.snapshots) == 1)
+
+    assert it.snapshots[0].version == of(3) != by_old_rules.version
+    weights = np.frombuffer(it.snapshots[0].weights, "<f4").reshape(10, -1)
+    np.testing.assert_allclose(weights, model.in_force().solved.weights, rtol=1e-6)
 
 
 async def test_a_snapshot_of_other_features_is_not_taken_for_what_a_frozen_model_answers():

@@ -37,7 +37,7 @@ test("a model that was sure already is not said to have learned", () => {
 });
 
 test("a model that gives it as little as before is not said to know it", () => {
-  const newcomer = { version_before: "mnist2+0", version_after: "mnist2+1", p_before: 0.0001, p_after: 0.0002 };
+  const newcomer = { version_before: "mnist3+0", version_after: "mnist3+1", p_before: 0.0001, p_after: 0.0002 };
   const [river] = lines({ ...receipt, models: { river: newcomer } }, (model) => model);
   assert.equal(river.text.replaceAll("\u00a0", " "), "river still gives it 0.0 %");
 });
