@@ -19,7 +19,7 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Final
-from uuid import uuid5
+from uuid import UUID, uuid4, uuid5
 
 from contracts.events import (
     NAMESPACE,
@@ -40,13 +40,16 @@ from deploy.local.supervisor import running
 from producers.bus import open_bus
 from producers.placement import partition_of
 from producers.signing import Signer, SigningBus
+from producers.whole_log import all_records
 from streams.embedding import EmbeddingNetwork
 from streams.learner import Learner
 from streams.make_base import judge
 from streams.online_base import Base, load_base
-from tests.bench.trust import PLAYERS, Lie, people
+from tests.bench.trust import LIES, PLAYERS, Lie, people
 from tests.histories import MemoryCells
 from tests.writers import drawings
+from trainers.dataset import Feedback
+from trainers.label_trust import LEAST, label_trust
 from trainers.split import is_held_back
 
 ROOT: Final = Path(__file__).parents[2]
@@ -54,6 +57,7 @@ PORTS: Final = ("kafka_port", "kafka_controller_port", "sagemaker_port", "s3_por
 LABELS: Final = 3600
 """How many labels the sixteen players give together."""
 PATIENCE_S: Final = 1800.0
+HONEST: Final = "nobody lies"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,57 @@ def unseen(splits: Sequence[int], models: Sequence[str]) -> Iterator[str]:
 
 def poisoned(splits: Sequence[int], models: Sequence[str], share: float) -> Iterator[str]:
     """The same where some of the sixteen lie, by turns any digit and the one after that drawn, and where nobody does."""
+    yield from labels_alone(splits, share)
     yield from _compared(splits, models, {"nobody lies": (), f"{share:.0%} lie": liars(share)})
+
+
+def labels_alone(splits: Sequence[int], share: float) -> Iterator[str]:
+    """Of each attack of `tests.bench.trust`: how many wrong labels a dataset takes, and what of the honest ones it loses."""
+    for name, lie in LIES.items():
+        wrong, by_player, by_label, odd, odd_kept = 0, 0, 0.0, 0, 0.0
+        for split in splits:
+            examples = labelled(split, () if name == HONEST else (lie,) * round(share * PLAYERS), LABELS)[:LABELS]
+            players, weights = _counted(split, examples)
+            for one, drawn, shared in zip(examples, *_drawn(split, LABELS), strict=True):
+                if one.label != drawn:
+                    wrong, by_player = wrong + 1, by_player + (one.player_id in players)
+                    by_label += weights.get(one.drawing_id, 0.0)
+                elif shared != drawn and one.player_id in players:
+                    odd, odd_kept = odd + 1, odd_kept + weights.get(one.drawing_id, 0.0)
+        yield (
+            f"  {name:32} {wrong:5} wrong labels, {by_player:5} of players who are not left out, {by_label:6.1f} count;"
+            f" {100 * odd_kept / max(1, odd):.1f} % of {odd} true ones that the base got wrong count"
+        )
+    for split in splits:
+        lying = {player_of(writer, held_back=False) for writer in people(split)[1][: round(share * PLAYERS)]}
+        examples = labelled(split, liars(share), LABELS)[:LABELS]
+        alone = [one for one in examples if one.player_id not in lying]
+        same = _counted(split, examples)[1] == _counted(split, alone)[1]
+        yield f"  split {split}: with the lies the dataset is {'that' if same else 'NOT that'} of the honest alone"
+
+
+def _counted(split: int, examples: Sequence[ExampleLabelled]) -> tuple[set[str], dict[UUID, float]]:
+    """Return the players who are not left out, and how much each of their labels counts that counts at all."""
+    bus = open_bus(f"memory://{uuid4()}")
+    for lesson in judged_lessons(split, examples):
+        bus.publish(lesson).result()
+    told = label_trust(all_records(bus, [LessonTaught.topic]))
+    feedback = [
+        Feedback(n, str(one.drawing_id), one.player_id, 1, one.label, None, place=(0, n)) for n, one in enumerate(examples)
+    ]
+    weights = told.weights(feedback)
+    players = {one.player_id for one in examples if told.players.get(one.player_id, 1.0) >= LEAST}
+    counted = {one.drawing_id: weights.get(str(one.drawing_id), 1.0) for one in examples if one.player_id in players}
+    return players, {drawing: weight for drawing, weight in counted.items() if weight}
+
+
+def _drawn(split: int, labels: int) -> tuple[list[int], list[int]]:
+    """Return what was drawn, in the order of `labelled`, and what the base of the online model sees in it."""
+    _, players, _ = people(split)
+    all_of_them = [(writer, number) for writer in players for number in range(len(drawings(writer).labels))]
+    chosen = random.Random(split).sample(all_of_them, labels)
+    shared = [int(drawings(writer).shared[number].argmax()) for writer, number in chosen]
+    return [int(drawings(writer).labels[number]) for writer, number in chosen], shared
 
 
 def _compared(splits: Sequence[int], models: Sequence[str], worlds: Mapping[str, tuple[Lie, ...]]) -> Iterator[str]:
