@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import httpx
+import orjson
 
 from gamenight.conversation import PenPath
 from gamenight.errors import GameNightError, GameNightRefused, GameNightUnreachable
@@ -75,6 +76,8 @@ class _Question:
     ) -> None:
         if sum(given is not None for given in (strokes, image, png)) != 1:
             raise ValueError("give one of strokes, image and png")
+        if not (key.isascii() and key.isprintable()):
+            raise GameNightRefused("401", "this is no key of the game: it has other characters")
         headers = {"X-API-Key": key}
         if png is not None:
             content = png if isinstance(png, bytes) else Path(png).read_bytes()
@@ -90,22 +93,34 @@ class _Question:
                 body["strokes"] = [[[float(value) for value in point[:2]] for point in stroke] for stroke in strokes]
             else:
                 body["image"] = image.tolist() if hasattr(image, "tolist") else image
-            self.request = {"json": body, "headers": headers}
+            content = orjson.dumps(body)
+            self.request = {"content": content, "headers": headers | {"Content-Type": "application/json"}}
         self._until = time.monotonic() + patience_s
 
     def read(self, response: httpx.Response) -> Answer | float:
         """Return the answer, or in how many seconds to ask again.
 
         Raises:
-            GameNightRefused: If the question is refused, or may not be asked again in time.
+            GameNightRefused: If the question is refused, or may not be asked again in time; or if no game has answered.
         """
         if response.status_code == httpx.codes.OK:
-            told = response.json()
-            return Answer(**{name: told[name] for name in Answer.__dataclass_fields__})
-        wait_s = float(response.headers.get("Retry-After", 1.0)) if response.status_code in _LATER else None
+            try:
+                told = response.json()
+                return Answer(**{name: told[name] for name in Answer.__dataclass_fields__})
+            except (ValueError, KeyError, TypeError):
+                raise GameNightRefused("200", f"what answers at {response.url} is no game") from None
+        wait_s = _wait_s(response) if response.status_code in _LATER else None
         if wait_s is not None and time.monotonic() + wait_s < self._until:
             return wait_s
         raise GameNightRefused(str(response.status_code), _detail(response), wait_s)
+
+
+def _wait_s(response: httpx.Response) -> float:
+    """Return in how many seconds to ask again; a proxy may say it as a date, and then it is soon."""
+    try:
+        return max(0.0, float(response.headers.get("Retry-After", 1.0)))
+    except ValueError:
+        return 1.0
 
 
 def _detail(response: httpx.Response) -> str:

@@ -37,7 +37,7 @@ def fetch_examples(
 
     Args:
         settings: Where S3 is; None: as the environment says, with the credentials of a game on this machine.
-        since: Drawings from this time on.
+        since: Drawings from this time on; without a zone it is UTC.
         until: Drawings before this time.
         columns: What to read besides drawing, label and time; None: all. Pixels and embeddings are most of it.
 
@@ -45,7 +45,6 @@ def fetch_examples(
         GameNightUnreachable: If S3 does not answer.
         GameNightError: If there is no archive yet, or it has no such column.
     """
-    import pandas as pd
     import pyarrow as pa
 
     settings = settings or Settings.load()
@@ -56,7 +55,7 @@ def fetch_examples(
     if missing := sorted(set(columns or ()) - set(found.columns)):
         raise GameNightError(f"the archive has no column {', '.join(missing)}: there is {', '.join(found.columns)}")
     newest = found.sort_values("revision", kind="stable").drop_duplicates("drawing_id", keep="last")
-    least, most = (pd.Timestamp(one or other) for one, other in ((since, _BEGIN), (until, _END)))
+    least, most = ((one if one.tzinfo else one.replace(tzinfo=UTC)) for one in (since or _BEGIN, until or _END))
     labelled = newest[newest["label"].notna() & (newest["drawn_at"] >= least) & (newest["drawn_at"] < most)]
     return labelled.astype({"label": "int8"}).sort_values(["drawn_at", "drawing_id"]).reset_index(drop=True)
 

@@ -4,6 +4,7 @@ Every frame may come twice, on the same socket or on the next one; a drawing has
 a stage.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -22,6 +23,8 @@ _JOINING: Final = frozenset({"bad_seat", "bad_code", "room_full", "too_many", "a
 _STAGES: Final = frozenset({"learner", "personal"})
 _NEWS: Final = ("type", "event", "note")
 _SIDE: Final = 280.0
+_FRAME_BYTES: Final = 65_536
+"""What the game takes at most; it closes the socket on more."""
 _KEPT: Final = 1000
 """Drawings of which is remembered what was seen."""
 
@@ -155,8 +158,11 @@ class Conversation:
         """Note a drawing, and return its frame.
 
         A finished drawing that is known already is the same one: what was seen of it stays, but for why it was not taken.
+
+        Raises:
+            GameNightRefused: If it is larger than the game takes.
         """
-        points = [[[float(value) for value in point] for point in stroke] for stroke in strokes]
+        points = [[[round(float(value), 2) for value in point] for point in stroke] for stroke in strokes]
         side = max([_SIDE, *(value for stroke in points for point in stroke for value in point[:2])])
         width, height = size or (side, side)
         frame: dict[str, Any] = {
@@ -170,6 +176,9 @@ class Conversation:
         }
         if device is not None:  # a game of before has no such field, and refuses what it does not know
             frame["device"] = device
+        if (size_bytes := len(json.dumps(frame, separators=(",", ":")))) > _FRAME_BYTES:
+            told = f"the drawing takes {size_bytes:,} bytes, and the game takes {_FRAME_BYTES:,}: give fewer points"
+            raise GameNightRefused("too_large", told)
         self.refusals.pop(str(drawing_id), None)
         known = self.drawings.get(str(drawing_id))
         if known is None or not (known.final and final):

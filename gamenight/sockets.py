@@ -28,9 +28,17 @@ def socket_url(url: str, path: str) -> str:
 
     >>> socket_url("https://game.example", "/ws/play")
     'wss://game.example/ws/play'
+
+    Raises:
+        GameNightUnreachable: If it is no address.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as wrong:
+        raise GameNightUnreachable(url, wrong) from wrong
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    if scheme not in ("ws", "wss") or not parts.hostname:
+        raise GameNightUnreachable(url, "an address is written as http://host:port")
     return urlunsplit((scheme, parts.netloc, parts.path if len(parts.path) > 1 else path, "", ""))
 
 

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
+import httpx
 import numpy as np
 import orjson
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
+from gamenight.app import _Question
 from gamenight.client import (
     App,
     AsyncApp,
@@ -123,6 +125,23 @@ async def test_a_game_that_says_nothing_or_goes_away_is_not_waited_for_for_ever(
     with pytest.raises(GameNightUnreachable, match=r"game not reached|socket closed"):
         await ada.draw(SEVEN)
     await ada.aclose()
+
+
+async def test_a_drawing_that_is_too_large_for_a_frame_is_refused_and_does_not_stand_in_the_way_of_the_next():
+    """It stayed in the outbox, and each socket that was opened anew was closed on it: the player was lost for good."""
+    async with playing(Game()) as url, AsyncPlayer(url, "Ada", wait_s=2) as ada:
+        with pytest.raises(GameNightRefused, match=r"takes [\d,]+ bytes, and the game takes 65,536: give fewer points"):
+            await ada.draw([[(x / 7, x / 3, x) for x in range(4000)]])
+        drawing = await ada.draw([[(x / 7, x / 3) for x in range(3000)]])
+
+    assert drawing.saved
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "http://[", "", "http://", "ftp://game"])
+def test_what_is_no_address_is_told_as_that(url: str):
+    for ask in (lambda: Player(url), lambda: next(watch(url)), lambda: App("key", url).predict(SEVEN)):
+        with pytest.raises(GameNightUnreachable, match="no game at"):
+            ask()
 
 
 def test_what_comes_twice_counts_once_and_late_guesses_take_the_place_of_a_miss():
@@ -239,6 +258,8 @@ async def test_an_app_asks_again_while_the_game_is_busy_and_is_told_what_is_wron
             Predicting.busy[:] = ["60"]
             with pytest.raises(GameNightRefused, match=r"ask again \(503\)") as busy:
                 app.predict(SEVEN)
+            with pytest.raises(GameNightRefused, match="this is no key of the game"):
+                App("schlüssel\n", game.url).predict(SEVEN)
             with pytest.raises(ValueError, match="one of strokes, image and png"):
                 app.predict(SEVEN, png=b"PNG")
         with pytest.raises(GameNightRefused, match="no app has this API key") as refused:
@@ -253,6 +274,19 @@ async def test_an_app_asks_again_while_the_game_is_busy_and_is_told_what_is_wron
         ("/api/predict", strokes), ("/api/predict", strokes), ("/api/predict?models=river%2Ckmeans", b"PNG")
     ]  # fmt: skip
     assert Predicting.asked[3][1] == {"image": [[0] * 28] * 28}
+
+
+def test_what_is_no_game_or_says_the_wait_in_another_way_is_no_fault_of_the_program():
+    question = _Question(SEVEN, None, None, None, "key", 10.0)
+    request = httpx.Request("POST", "http://127.0.0.1/api/predict")
+
+    for retry, wait_s in (("-5", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 1.0)):
+        assert question.read(httpx.Response(503, headers={"Retry-After": retry}, request=request)) == wait_s
+    for body in (b"<html>", b"{}", b"[1]"):
+        with pytest.raises(GameNightRefused, match=r"what answers at http://127.0.0.1/api/predict is no game"):
+            question.read(httpx.Response(200, content=body, request=request))
+    nan = _Question([[(float("nan"), 1)]], None, None, None, "key", 10.0).request["content"]
+    assert orjson.loads(nan) == {"strokes": [[[None, 1.0]]]}, "the game says what is wrong with it"
 
 
 def test_an_id_of_ones_own_makes_a_drawing_that_is_sent_twice_one():

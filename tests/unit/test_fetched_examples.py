@@ -69,6 +69,7 @@ def test_the_newest_label_of_each_drawing_counts_and_one_that_was_withdrawn_is_l
     assert pixels(examples).shape == (2, 784)
     assert set(fetch_examples(SETTINGS, columns=[]).columns) == {"drawing_id", "revision", "label", "drawn_at"}
     assert list(fetch_examples(SETTINGS, since=seconds(2), until=seconds(4))["label"]) == [5]
+    assert list(fetch_examples(SETTINGS, since=seconds(2).replace(tzinfo=None))["label"]) == [5], "without a zone it is UTC"
     assert list(fetch_examples(SETTINGS, until=seconds(2))["label"]) == [7]
 
 
