@@ -58,8 +58,8 @@ class Catalog:
     """The version of each batch model that answers; of an online model, the generation that is to answer (see `promoted`)."""
     variants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Each version that was ever promoted, by model and production variant."""
-    candidates: Mapping[str, CandidateSet] = field(default_factory=dict)
-    """The last CandidateSet of each model, also if it removed the candidate (see `candidate`)."""
+    candidates: Mapping[str, Mapping[int, CandidateSet]] = field(default_factory=dict)
+    """The last CandidateSet of each model and place, also if it removed the candidate (see `beside`)."""
     endpoints: Mapping[str, EndpointSeen] = field(default_factory=dict)
     snapshots: Mapping[str, SnapshotTaken] = field(default_factory=dict)
     """The newest snapshot of each online model."""
@@ -90,7 +90,8 @@ class Catalog:
                 champions = _with(self.champions, event.model, event)
                 return replace(self, champions=champions, variants=_with(self.variants, event.model, variants))
             case CandidateSet():
-                return replace(self, candidates=_with(self.candidates, event.model, event))
+                places = _with(self.candidates.get(event.model, {}), event.place, event)
+                return replace(self, candidates=_with(self.candidates, event.model, places))
             case EndpointSeen():
                 return replace(self, endpoints=_with(self.endpoints, event.model, event))
             case SnapshotTaken():
@@ -139,10 +140,14 @@ class Catalog:
         champion = self.champions.get(model)
         return "" if champion is None or model not in ONLINE_MODELS else champion.variant
 
+    def beside(self, model: str) -> Sequence[CandidateSet]:
+        """Return the candidates beside a model's champion, the canary first, then by place."""
+        there = sorted(self.candidates.get(model, {}).values(), key=lambda one: (one.role != "canary", one.place))
+        return [one for one in there if one.role != "none"]
+
     def candidate(self, model: str) -> CandidateSet | None:
-        """Return the candidate beside a model's champion, a canary or a shadow; None if there is none."""
-        found = self.candidates.get(model)
-        return found if found is not None and found.role != "none" else None
+        """Return the first candidate beside a model's champion, the canary if there is one; None if there is none."""
+        return next(iter(self.beside(model)), None)
 
     def frozen(self, model: str) -> LearningSet | None:
         """Return who froze a model's learning, when and why; None: it is not frozen."""

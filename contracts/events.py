@@ -48,6 +48,10 @@ Device = Literal["mouse", "pen", "touch"]
 """What a drawing was made with, as the browser says (PointerEvent.pointerType)."""
 MAX_GUESSES: Final = 64
 """The most guesses on one drawing, and so in an example: several times the number of models and candidates."""
+MAX_CANDIDATES: Final = 3
+"""The most versions beside a champion."""
+MAX_ROLLOUT: Final = 60
+"""The most steps that are kept of a version's way to the players: the newest."""
 MAX_CORRECTIONS: Final = 64
 """The most corrections of a drawing by its player."""
 MAX_FORGOTTEN: Final = 8000
@@ -204,19 +208,26 @@ Role = Literal["champion", "canary", "shadow"]
 """A version's role: the model's own; a candidate that answers some players in its place; one whose guesses nobody sees."""
 
 
-def guess_part(model: str, version: str, shadow: bool) -> str:
+Place = Annotated[int, Field(ge=0, lt=MAX_CANDIDATES)]
+"""The number of a candidate's place beside its champion."""
+
+
+def guess_part(model: str, version: str, shadow: bool, place: int = 0) -> str:
     """Return the part of a drawing's answer that a guess fills; the first guess of each part counts.
 
-    A model answers a drawing once. A batch model has one shadow; an online model has several, one a generation.
+    A model answers a drawing once. A batch model has a shadow for each place beside its champion; an online model has several,
+    one a generation.
 
-    >>> guess_part("trees", "3", True), guess_part("trees", "4", False)
-    ('trees/shadow', 'trees')
+    >>> guess_part("trees", "3", True), guess_part("trees", "3", True, 1), guess_part("trees", "4", False)
+    ('trees/shadow', 'trees/shadow/1', 'trees')
     >>> guess_part(ONLINE_MODELS[0], "softmax-1+7", True).partition("/")[2]
     'shadow/softmax-1'
     """
     if not shadow:
         return model
-    return f"{model}/shadow/{generation(version)}" if model in ONLINE_MODELS else f"{model}/shadow"
+    if model in ONLINE_MODELS:
+        return f"{model}/shadow/{generation(version)}"
+    return f"{model}/shadow/{place}" if place else f"{model}/shadow"
 
 
 class GuessMade(Event):
@@ -249,6 +260,8 @@ class GuessMade(Event):
     """Why this model or version answered in the place of another; None: it was its turn."""
     role: Role = "champion"
     """The role of the version. A shadow's guess is scored, and never shown."""
+    place: Place = 0
+    """Of a batch model's shadow: beside which candidate's place it was asked."""
     lead: ModelName | None = None
     """The model that this player is shown first for this drawing, by the policy in force."""
     lead_after: Count | None = None
@@ -260,7 +273,12 @@ class GuessMade(Event):
     @property
     def guess_id(self) -> UUID:
         """The same id for the same drawing and part: see `guess_part`."""
-        return uuid5(NAMESPACE, f"guess/{self.drawing_id}/{guess_part(self.model, self.version, self.role == 'shadow')}")
+        return uuid5(NAMESPACE, f"guess/{self.drawing_id}/{self.part}")
+
+    @property
+    def part(self) -> str:
+        """The part of the answer that the guess fills: see `guess_part`."""
+        return guess_part(self.model, self.version, self.role == "shadow", self.place)
 
 
 class PreviewGuessed(GuessMade):
@@ -372,6 +390,7 @@ class AnswerGuess(BaseModel):
     table: Name = ""
     fallback: Text | None = None
     role: Role = "champion"
+    place: Place = 0
     left_out: Annotated[dict[ModelName, Name], Field(max_length=MAX_GUESSES)] = {}
 
     @property
@@ -382,7 +401,7 @@ class AnswerGuess(BaseModel):
     @property
     def part(self) -> str:
         """The part of the answer that the guess fills: see `guess_part`."""
-        return guess_part(self.model, self.version, self.shadow)
+        return guess_part(self.model, self.version, self.shadow, self.place)
 
 
 class DrawingAnswered(Event):
@@ -561,6 +580,8 @@ class ShownGuess(BaseModel):
     """Milliseconds from the arrival of the drawing at the API to the guess."""
     shadow: bool = False
     """Whether the guess was not shown: then it counts for its version, and for nothing else."""
+    place: Place = 0
+    """See `GuessMade.place`."""
 
 
 class GivenLabel(BaseModel):
@@ -1280,6 +1301,46 @@ class LiveBeside(_Beside):
     """From when on drawings count: when the version first became a shadow beside this champion. None: it is of before."""
 
 
+class CanaryHealth(BaseModel):
+    """How a canary and its champion have answered at one share, of finished drawings."""
+
+    model_config = Event.model_config
+
+    canary_drawings: Count
+    """Drawings whose players it was to answer."""
+    canary_misses: Count
+    """Those of them that it did not answer, or not with probabilities, so that the champion answered."""
+    canary_answers: Count
+    """Its answers, shown or not."""
+    canary_late: Count
+    """Those of them that took longer than the policy allows."""
+    canary_p99_ms: Annotated[float, Field(ge=0, le=1e9)]
+    """Milliseconds within which it gave 99 of 100 answers, from the reading of the drawing; 0: it gave none."""
+    champion_drawings: Count
+    champion_misses: Count
+    champion_answers: Count
+    champion_late: Count
+    champion_p99_ms: Annotated[float, Field(ge=0, le=1e9)]
+
+
+class RolloutStep(BaseModel):
+    """A step of a version on its way to the players, or back, by policy: what was decided, when, and by what."""
+
+    model_config = Event.model_config
+
+    step: Literal["share", "promoted", "rolled-back", "stopped"]
+    """It answers a share of the players; all of them; none, since it is worse or does not work; none, as somebody wanted."""
+    at: AwareDatetime
+    champion: Version
+    """The version beside which it was watched."""
+    share: Probability = 0.0
+    """The share of the players that it answers after this step."""
+    why: Text
+    live: LiveBeside | None = None
+    """What live drawings had shown until then; None: nothing, or it was not watched."""
+    health: CanaryHealth | None = None
+
+
 class ModelPublished(ModelEvent):
     """A version of a batch model was trained, evaluated and registered; it is not necessarily promoted.
 
@@ -1303,7 +1364,9 @@ class ModelPublished(ModelEvent):
     beside: BesideChampion | None = None
     """What it has judged by; None: there was no champion to be compared with, or the version is older than that."""
     live: LiveBeside | None = None
-    """How it did as a shadow; None: it was none, or nothing was drawn meanwhile."""
+    """How it did as a shadow or a canary; None: it was none."""
+    rollout: Annotated[list[RolloutStep], Field(max_length=MAX_ROLLOUT)] = []
+    """Its way to the players by policy, and back, the oldest step first. If the last one is a share, it is to be so."""
     approved: bool = True
     """Whether the gate lets the version reach players."""
     arn: str = ""
@@ -1353,21 +1416,25 @@ class CandidateSet(ModelEvent):
     """A version was put beside its model's champion: a canary answers a share of the players, a shadow answers nobody.
 
     Written by trainers.promote after the endpoint serves it as a variant without traffic; read by the router and api. A model
-    has one candidate. Twice is harmless: the event is the whole entry.
+    has a candidate in each place, and one canary at most. Twice is harmless: the event is the whole entry of its place.
     """
 
     type: Literal["CandidateSet"] = "CandidateSet"
     role: Literal["canary", "shadow", "none"]
-    """The role of the candidate; ``none``: there is no candidate any more."""
+    """The role of the candidate; ``none``: there is none in this place any more."""
+    place: Place = 0
     share: Probability = 0.0
     """The share of the players that a canary answers; player, model and version alone decide who they are."""
+    watched: bool = False
+    """Whether the policy moves this canary on, or back. Both versions are asked about every finished drawing then, and the one
+    that does not answer is a shadow, so that they are compared on the same drawings."""
     endpoint: Resource = ""
     variant: Resource = ""
     note: str = ""
 
     @property
     def slot(self) -> str:
-        return f"{self.model}/candidate"
+        return f"{self.model}/candidate/{self.place}" if self.place else f"{self.model}/candidate"
 
 
 Part = Literal["shown", "shadow", "off"]
@@ -1865,9 +1932,11 @@ class TryVersion(Command):
 
     type: Literal["TryVersion"] = "TryVersion"
     version: Version | None = None
-    """The version; None if `role` is none."""
+    """The version; with the role ``none``: the candidate to remove, None: all of them."""
     role: Literal["canary", "shadow", "none"]
     share: Probability = 0.0
+    watched: bool = False
+    """Whether the policy moves the canary on from there, or back."""
     failed: Version | None = None
     """The candidate that failed; if it is not the candidate, or no longer, nothing is done."""
 

@@ -2,8 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
+
+from contracts.events import MAX_CANDIDATES
 
 
 class TrainingSettings(BaseSettings):
@@ -41,6 +43,26 @@ class TrainingSettings(BaseSettings):
         "no",
         description="whether undecided versions, and those before a new one, are shadows; `acts`: and answer once better",
     )
+    gate_canary_percent: str = Field(
+        "",
+        description="the players that a version which the gate let through answers, step by step, in per cent, comma between:"
+        " `5,25,50`; not given: all of them at once",
+    )
+    gate_canary_drawings: Annotated[int, Field(ge=1)] = Field(
+        100, description="drawings by which such a canary and the champion are compared at each step before the next"
+    )
+    gate_canary_minutes: Annotated[float, Field(ge=0)] = Field(
+        10.0, description="how long each step lasts at least, in minutes"
+    )
+    gate_canary_slow_ms: Annotated[float, Field(gt=0)] = Field(
+        500.0, description="a canary of which over 1 % of the answers take longer is rolled back, unless the champion's do too"
+    )
+    gate_canary_unanswered_percent: Annotated[float, Field(gt=0, le=100)] = Field(
+        1.0, description="a canary that leaves more drawings unanswered is rolled back, unless the champion does too"
+    )
+    candidates: Annotated[int, Field(ge=1, le=MAX_CANDIDATES)] = Field(
+        MAX_CANDIDATES, description="versions that may stand beside a champion; each costs as much as the champion"
+    )
     feedback_weight: float = Field(3.0, description="weight of a player's drawing beside one of MNIST in training")
     training_rounds: Annotated[int, Field(ge=1)] | None = Field(
         None, description="`rounds` of a rebuilt model, where its `image.json` has any; not given: as many as that says"
@@ -71,3 +93,25 @@ class TrainingSettings(BaseSettings):
         3600.0, description="how long after a model's rebuild none is begun by labels or time, in seconds"
     )
     retrain_models: str = Field("", description="the batch models that labels and time rebuild, comma between; not given: all")
+
+    @field_validator("gate_canary_percent")
+    @classmethod
+    def _growing(cls, given: str) -> str:
+        if given.strip() and not _shares(given):
+            raise ValueError("numbers above 0, at most 100, each above the one before, comma between, such as 5,25,50")
+        return given
+
+    @property
+    def canary_shares(self) -> tuple[float, ...]:
+        """The shares of the players that a canary answers, one after another, each 0..1; none: there is no canary."""
+        return _shares(self.gate_canary_percent)
+
+
+def _shares(given: str) -> tuple[float, ...]:
+    """Read shares in per cent, such as ``5,25,50``; return none if they are not numbers that grow."""
+    try:
+        told = [float(one) for one in given.split(",")]
+    except ValueError:
+        return ()
+    grow = all(before < after for before, after in zip([0.0, *told], told, strict=False))
+    return tuple(one / 100 for one in told) if grow and told[-1] <= 100 else ()

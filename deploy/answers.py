@@ -12,7 +12,6 @@ from contracts.events import (
     Event,
     GuessMade,
     GuessMissed,
-    guess_part,
 )
 
 
@@ -88,8 +87,7 @@ class Answers:
 
 def _slot(guess: GuessMade) -> _Slot:
     shadow = guess.role == "shadow"
-    part = guess_part(guess.model, guess.version, shadow)
-    return _Slot(guess.drawing_id, guess.player_id, part, guess.model, shadow)
+    return _Slot(guess.drawing_id, guess.player_id, guess.part, guess.model, shadow)
 
 
 def _content(guess: GuessMade) -> int:

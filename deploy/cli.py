@@ -509,7 +509,7 @@ def _show_endpoint(endpoint: dict[str, Any]) -> None:
 
 def _provenance(version: dict[str, Any]) -> dict[str, Any]:
     """Return the provenance of a version: each fact by its name."""
-    from deploy.compared import compared, on_live
+    from deploy.compared import compared, on_live, rolled_out
 
     return {
         "right": _accuracy(version["live"]),
@@ -522,6 +522,7 @@ def _provenance(version: dict[str, Any]) -> dict[str, Any]:
         "gate": version["gate"],
         "compared": compared(version.get("beside")),
         "on live drawings": on_live(version.get("on_live")),
+        "way to players": rolled_out(version.get("rollout") or ()),
         "metrics": "\n".join(f"{key} {value:.6g}" for key, value in version["metrics"].items()),
         "lineage": "\n".join(f"{key} {value}" for key, value in version["lineage"].items()),
     }
@@ -541,7 +542,7 @@ def _sheet(title: str, told: dict[str, Any]) -> None:
 
 
 def _status(model: dict[str, Any], version: dict[str, Any]) -> str:
-    share = model["candidate"]["share"] if version["status"] == "canary" else 0
+    share = model["candidate"]["share"] if version["status"] == "canary" else 0  # a model has one canary, which comes first
     return str(version["status"]) + (f" {share:.0%}" if share else "") + (", best so far" if version.get("best") else "")
 
 
@@ -879,11 +880,13 @@ def canary(
     model: Batch,
     version: Annotated[str, typer.Argument(help="A version that the gate has approved.")],
     share: Annotated[float, typer.Option(min=0, max=1, help="Share of the players that it answers.")] = 0.1,
+    watched: Annotated[bool, typer.Option("--watched", help="Let the policy move it on from there, or back.")] = False,
     reason: Reason = "",
     as_json: Json = False,
 ) -> None:
     """Let a version answer a share of the players, always the same ones."""
-    _carry_out("try", {"target": model, "version": version, "role": "canary", "share": share, "reason": reason}, as_json)
+    body = {"target": model, "version": version, "role": "canary", "share": share, "reason": reason}
+    _carry_out("try", body | ({"watched": True} if watched else {}), as_json)
 
 
 @app.command()
@@ -898,9 +901,26 @@ def shadow(
 
 
 @app.command()
-def untry(model: Batch, reason: Reason = "", as_json: Json = False) -> None:
-    """Remove a model's canary or shadow."""
-    _carry_out("try", {"target": model, "role": "none", "reason": reason}, as_json)
+def untry(
+    model: Batch,
+    version: Annotated[str | None, typer.Argument(help="The candidate to remove. By default, all of them.")] = None,
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Remove a model's canary and shadows, or one of them."""
+    body = {"target": model, "role": "none", "reason": reason}
+    _carry_out("try", body | ({"version": version} if version else {}), as_json)
+
+
+@app.command()
+def candidates(model: Annotated[str | None, typer.Argument(help="Only this model's.")] = None, as_json: Json = False) -> None:
+    """List the versions beside the champions: canaries and shadows, how each does beside its champion, and what it costs."""
+    from deploy.candidate_tables import candidate_table, rows
+
+    listed = _asked("GET", "/api/models").json()
+    told = rows([_one(listed, model)] if model else listed)
+    if not _printed(told, as_json):
+        console.print(candidate_table(told, console.width >= WIDE))
 
 
 @app.command()

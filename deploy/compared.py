@@ -48,5 +48,21 @@ def on_live(told: Mapping[str, Any] | None) -> str:
     )
 
 
+def rolled_out(steps: Sequence[Mapping[str, Any]]) -> str:
+    """Return a line for each step of a version's way to the players, and back; nothing if it has none by policy.
+
+    Args:
+        steps: Each a `contracts.events.RolloutStep`, as JSON.
+    """
+    return "\n".join(
+        f"{one['at'][:16].replace('T', ' ')} {step_of(one)}, beside {one['champion']}: {one['why']}" for one in steps
+    )
+
+
+def step_of(step: Mapping[str, Any]) -> str:
+    """Return what a step has done, in a few words."""
+    return f"{step['share']:.0%} of the players" if step["step"] == "share" else str(step["step"]).replace("-", " ")
+
+
 def _slices(drawings: Iterable[tuple[Any, int]], won: Any, lost: Any) -> str:
     return ", ".join(f"{one}: {won[one] - lost[one]:+d} of {n}" for one, n in drawings if n)

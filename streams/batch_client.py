@@ -126,7 +126,7 @@ class BatchClient:
         """The version that is to be asked now: a candidate, or the champion by its name and the time of its promotion."""
         model, table = self.answerer.model, self._models.table
         if self.answerer.beside:
-            return table.candidate(model)
+            return table.candidate(model, self.answerer.beside - 1)
         route = table.batch.get(model)
         return None if route is None else (route.version, route.since)
 
@@ -170,7 +170,9 @@ class BatchClient:
         done = self._clock()
         away_s = record.answered(asked_at, done)
         if away_s is not None:
-            _log.info("endpoint is back", model=self.answerer.model, candidate=self.answerer.beside, away_s=round(away_s, 1))
+            _log.info(
+                "endpoint is back", model=self.answerer.model, candidate=bool(self.answerer.beside), away_s=round(away_s, 1)
+            )
         model_ms = (done - asked_at) * 1000
         call = CallDetails(reply.version, reply.role, reply.table.digest, asked_at, model_ms, reply.fallback)
         return call, reply.answer.probabilities
@@ -178,7 +180,7 @@ class BatchClient:
     async def _ask_candidate(self, rasters: NDArray[np.uint8]) -> _Reply:
         """Ask the candidate; one that fails its first calls is removed."""
         model, table = self.answerer.model, self._models.table
-        candidate = table.candidate(model)
+        candidate = table.candidate(model, self.answerer.beside - 1)
         if candidate is None:
             raise EndpointDown(f"no version stands beside {model}'s champion any more")
         try:
@@ -241,7 +243,7 @@ class BatchClient:
         if not opened:
             await asyncio.sleep(0 if another else _PAUSE_S)
             return
-        _log.error("endpoint rests", model=self.answerer.model, candidate=self.answerer.beside, error=str(down)[:500])
+        _log.error("endpoint rests", model=self.answerer.model, candidate=bool(self.answerer.beside), error=str(down)[:500])
         while breaker.open:
             if await self._another_before(record, breaker.until_probe(self._clock())):
                 return

@@ -10,10 +10,11 @@ from streams.routing import Table
 
 
 class Answerer(NamedTuple):
-    """A version that can answer: the model's own, or the candidate beside it."""
+    """A version that can answer: the model's own, or a candidate beside it."""
 
     model: str
-    beside: bool = False
+    beside: int = 0
+    """0: the model's own version; else one more than the candidate's place."""
 
 
 class AnswererState(NamedTuple):

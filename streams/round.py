@@ -24,6 +24,7 @@ from contracts.events import (
     GuessMissed,
     PreviewGuessed,
     Role,
+    guess_part,
 )
 from streams.blend import Blend, BlendWeights
 from streams.lineup import WELL, Answerer, AnswererState, Lineup
@@ -149,7 +150,7 @@ class Round:
         if slot is None:
             return []
         model = answerer.model
-        role: Role = call.role if not answerer.beside else "canary" if slot == model else "shadow"
+        role: Role = "shadow" if slot != model else "canary" if answerer.beside else call.role
         actions: list[RoundAction] = [self._say(slot, model, call, role, row, now)]
         if role != "shadow" and self._blend is not None:
             self._blend.hear(model, row.opinion)
@@ -163,8 +164,12 @@ class Round:
         if answerer.beside and slot == answerer.model:
             self._notes[slot] = f"the canary did not answer: {why}"[:300]
             champion = Answerer(slot)
+            hidden = self._asked.get(champion)
             self._asked[champion] = slot
-            return [Ask(champion)]
+            if hidden is None:
+                return [Ask(champion)]
+            self._open.discard(hidden)  # it is asked already, to be compared: its answer is the one that is shown
+            return self._next([], now)
         return self._next(self._give_up(slot, why, resting, now), now)
 
     def late(self, answerer: Answerer, now: Moment) -> list[RoundAction]:
@@ -219,13 +224,17 @@ class Round:
 
     def _whom(self, model: str) -> Sequence[tuple[Answerer, str]]:
         """Return the answerers to ask for a model, and the slot that each would fill."""
-        candidate = self._lineup.table.candidate(model)
-        drawing = self.drawing.drawing
-        if candidate is not None and candidate.answers(model, drawing.player_id):
-            return [(Answerer(model, beside=True), model)]
-        if candidate is not None and candidate.shadow and drawing.final:
-            return [(Answerer(model), model), (Answerer(model, beside=True), f"{model}/shadow")]
-        return [(Answerer(model), model)]
+        candidates, drawing = self._lineup.table.stands_beside(model), self.drawing.drawing
+        canary = next((one for one in candidates if one.answers(model, drawing.player_id)), None)
+        shown = Answerer(model) if canary is None else Answerer(model, canary.place + 1)
+        hidden: list[tuple[Answerer, str]] = []
+        for one in candidates if drawing.final else ():
+            slot = guess_part(model, one.version, True, one.place)
+            if one is canary and one.watched:
+                hidden.append((Answerer(model), slot))
+            elif one is not canary and (one.shadow or one.watched):
+                hidden.append((Answerer(model, one.place + 1), slot))
+        return [(shown, model), *hidden]
 
     def _go_on_without(self, answerer: Answerer, why: str, now: Moment) -> list[RoundAction]:
         if self._blend is not None and self._asked.get(answerer) == answerer.model:
@@ -238,7 +247,7 @@ class Round:
         if self._blend is not None:
             self._blend.leave_out(slot, "resting" if resting else "late")
         drawing = self.drawing.drawing
-        if not self.drawing.urgent or slot.endswith("/shadow"):
+        if not self.drawing.urgent or "/" in slot:
             return []
         self._missed[slot] = why[:500]
         missed = GuessMissed(
@@ -256,7 +265,8 @@ class Round:
         """Publish the guess that fills a slot."""
         self._open.discard(slot)
         pending, drawing = self.drawing, self.drawing.drawing
-        told = self._told(model, call, role, row)
+        place = slot.rpartition("/")[2]
+        told = self._told(model, call, role, row, int(place) if place.isdigit() else 0)
         if slot == BLEND and self._blend is not None:
             told["left_out"] = self._blend.left_out
         if drawing.final:
@@ -273,7 +283,7 @@ class Round:
         )
         return self._publish(event)
 
-    def _told(self, model: str, call: CallDetails, role: Role, row: Row) -> dict[str, Any]:
+    def _told(self, model: str, call: CallDetails, role: Role, row: Row, place: int = 0) -> dict[str, Any]:
         """Return the fields of a guess: see `contracts.events.AnswerGuess`."""
         wait_ms = max(0.0, (call.asked_at - self.drawing.read_at) * 1000)
         return {
@@ -285,6 +295,7 @@ class Round:
             "table": call.table,
             "fallback": call.fallback or self._notes.get(model),
             "role": role,
+            "place": place,
             "left_out": {},
         }
 

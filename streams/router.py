@@ -24,6 +24,7 @@ import structlog
 from cachetools import LRUCache
 
 from contracts.events import (
+    MAX_CANDIDATES,
     NAMESPACE,
     DrawingSubmitted,
     MemoryAsked,
@@ -89,7 +90,7 @@ class Router:
         """Done once a failure ends the router."""
         self._clients = {
             answerer: BatchClient(answerer, models, endpoint, self._hear, time.perf_counter, self._deadlines.blend_s)
-            for answerer in (Answerer(model, beside) for model in batch_models for beside in (False, True))
+            for answerer in (Answerer(model, beside) for model in batch_models for beside in range(MAX_CANDIDATES + 1))
         }
 
     async def run(self) -> None:

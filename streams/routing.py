@@ -79,6 +79,9 @@ class CandidateRoute:
     """The share of the players that the version answers; a shadow answers nobody."""
     since: datetime = _EPOCH
     """When the candidate was set: a version that is set again has another trial."""
+    place: int = 0
+    watched: bool = False
+    """Whether a canary is asked about every finished drawing, and its champion too, to compare them."""
 
     def answers(self, model: str, player_id: str) -> bool:
         """Return whether the version answers this player: always the same for the same player, model and version."""
@@ -133,8 +136,9 @@ class Table:
     """The online models' own sums, by their snapshots; the given ones answer until there is one."""
     experiments: Mapping[str, Mapping[str, Online]] = field(default_factory=dict)
     """The experiments beside each online model, by name."""
-    candidates: Mapping[str, CandidateRoute] = field(default_factory=dict)
-    broken: Mapping[str, CandidateRoute] = field(default_factory=dict)
+    candidates: Mapping[str, Sequence[CandidateRoute]] = field(default_factory=dict)
+    """The versions beside each champion, the canary first."""
+    broken: frozenset[tuple[str, CandidateRoute]] = frozenset()
     """The candidates that failed here, which are not asked."""
 
     @property
@@ -172,7 +176,7 @@ class Table:
         catalog = self.catalog.apply(event)
         if catalog is self.catalog:
             return self
-        candidates = {model: _candidate(entry) for model, entry in catalog.candidates.items() if entry.role != "none"}
+        candidates = {model: [_candidate(entry) for entry in catalog.beside(model)] for model in catalog.candidates}
         return replace(
             self,
             catalog=catalog,
@@ -183,7 +187,11 @@ class Table:
             },
             online=here,
             experiments=experiments,
-            candidates={model: one for model, one in candidates.items() if self.broken.get(model) != one},
+            candidates={
+                model: well
+                for model, several in candidates.items()
+                if (well := [one for one in several if (model, one) not in self.broken])
+            },
         )
 
     def _route(self, champion: ModelPromoted, variants: Mapping[str, str]) -> Route:
@@ -230,10 +238,13 @@ class Table:
 
     def alone(self, model: str, candidate: CandidateRoute) -> "Table":
         """Return the table after a candidate has failed, without it. Nothing changes unless it is the candidate."""
-        if self.candidates.get(model) != candidate:
+        before = self.candidates.get(model, ())
+        if candidate not in before:
             return self
-        others = {name: other for name, other in self.candidates.items() if name != model}
-        return replace(self, candidates=others, broken={**self.broken, model: candidate})
+        others = {name: several for name, several in self.candidates.items() if name != model}
+        if rest := [one for one in before if one != candidate]:
+            others[model] = rest
+        return replace(self, candidates=others, broken=self.broken | {(model, candidate)})
 
     def part(self, model: str) -> Part:
         """Return a model's part in the policy."""
@@ -243,12 +254,16 @@ class Table:
         """Return the role of a model's own version."""
         return "champion" if self.part(model) == "shown" else "shadow"
 
-    def candidate(self, model: str) -> CandidateRoute | None:
-        """Return the candidate beside a model's champion; None if the model itself is not shown."""
-        candidate, route = self.candidates.get(model), self.batch.get(model)
-        if candidate is None or route is None or route.version == candidate.version or self.part(model) != "shown":
-            return None
-        return candidate
+    def stands_beside(self, model: str) -> Sequence[CandidateRoute]:
+        """Return the candidates beside a model's champion, the canary first; none if the model itself is not shown."""
+        candidates, route = self.candidates.get(model), self.batch.get(model)
+        if not candidates or route is None or self.part(model) != "shown":
+            return ()
+        return [one for one in candidates if one.version != route.version]
+
+    def candidate(self, model: str, place: int = 0) -> CandidateRoute | None:
+        """Return the candidate in a place beside a model's champion; None: there is none."""
+        return next((one for one in self.stands_beside(model) if one.place == place), None)
 
     @cached_property
     def digest(self) -> str:
@@ -256,7 +271,11 @@ class Table:
         lines = [f"{m}={r.version}{'-' if r.failed is not None else ''}" for m, r in self.batch.items()]
         lines += [f"{m}={o.version}" for m, o in self.answering.items()]
         lines += [f"{m}~{o.version}" for m, several in self.beside.items() for o in several]
-        lines += [f"{m}+{c.version}*{0 if c.shadow else c.share}" for m, c in self.candidates.items()]
+        lines += [
+            f"{m}+{c.version}*{0 if c.shadow else c.share}{'w' * c.watched}"
+            for m, several in self.candidates.items()
+            for c in several
+        ]
         lines += [f"{m}:{part}" for m, part in self.parts.items() if part != "shown"]
         return hashlib.sha256("\n".join([self.lead, *sorted(lines)]).encode()).hexdigest()[:8]
 
@@ -268,7 +287,10 @@ def _check_promotion(event: ModelPromoted) -> None:
 
 
 def _candidate(entry: CandidateSet) -> CandidateRoute:
-    return CandidateRoute(entry.version, entry.variant, entry.endpoint, entry.role == "shadow", entry.share, entry.at)
+    shadow = entry.role == "shadow"
+    return CandidateRoute(
+        entry.version, entry.variant, entry.endpoint, shadow, entry.share, entry.at, entry.place, entry.watched
+    )
 
 
 def online(snapshot: SnapshotTaken) -> Online:

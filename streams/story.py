@@ -318,4 +318,5 @@ def _shown(guess: AnswerGuess) -> ShownGuess:
         probabilities=guess.probabilities,
         latency_ms=sum(guess.hops.values()),
         shadow=guess.shadow,
+        place=guess.place,
     )

@@ -23,18 +23,22 @@ LOCAL: Final = {"river": 7, "yours": 7}
 
 
 def table(
-    *models: str, candidates: Mapping[str, CandidateRoute] | None = None, policy: PolicySet | None = None, **online: Online
+    *models: str,
+    candidates: Mapping[str, CandidateRoute | Sequence[CandidateRoute]] | None = None,
+    policy: PolicySet | None = None,
+    **online: Online,
 ) -> Table:
     """Return a routing table in which these batch models have a version, and some have a candidate beside it."""
     batch = {model: Route("1", f"gamenight-{model}") for model in models}
     weights = Online("mnist1+0", histories.READER, -1, np.zeros((10, BASIS.width), np.float32))
-    made = Table(batch=batch, online={"river": weights, **online}, candidates=dict(candidates or {}))
+    beside = {model: [one] if isinstance(one, CandidateRoute) else one for model, one in (candidates or {}).items()}
+    made = Table(batch=batch, online={"river": weights, **online}, candidates=beside)
     return made if policy is None else made.apply(policy)
 
 
-def canary(share: float = 1.0) -> CandidateRoute:
+def canary(share: float = 1.0, *, watched: bool = False) -> CandidateRoute:
     """Return a candidate that answers this share of the players."""
-    return CandidateRoute("2", "v2", "gamenight", shadow=False, share=share)
+    return CandidateRoute("2", "v2", "gamenight", shadow=False, share=share, watched=watched)
 
 
 SHADOW: Final = CandidateRoute("2", "v2", "gamenight", shadow=True, share=0.0)

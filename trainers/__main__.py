@@ -152,7 +152,7 @@ class Trainer:
         answer = [model for model in model_log.roster.batch if model not in self._bringing and model_log.champion(model)]
         log.info("bases answer", models=answer, seconds=round(time.monotonic() - began, 2))
 
-        steering = Steering(model_log, promoter, approvals)
+        steering = Steering(model_log, promoter, approvals, settings.candidates)
         monitor = EndpointMonitor(model_log, serving, promoter, approvals, bases.worth_trying, partial(self._bring, bases))
         self._start("commands", lambda: self._listen(reader, commands))
         for target in (*model_log.roster.batch, None):
@@ -187,7 +187,8 @@ class Trainer:
         self._start("rebuilds", lambda: work.rebuild(rebuilder))
         self._start("triggers", lambda: work.begin_rebuilds(triggers))
         self._start("forgettings", lambda: work.forget(forgetter))
-        self._start("shadows", partial(work.watch, ShadowWatch(settings, bus, model_log, promoter, approvals)))
+        watch = ShadowWatch(settings, bus, model_log, promoter, approvals, work.check)
+        self._start("shadows", lambda: work.watch(watch))
 
     def _bring(self, bases: BaseModels, model: str) -> None:
         """Start to make a model answer, in a thread of its own; do nothing if that is under way already."""

@@ -231,9 +231,9 @@ class Tidying:
         newest = max(self._model_log.datasets().values(), key=lambda one: one.at, default=None)
         used = {newest.digest} if newest else set()
         for model in self._model_log.roster.batch:
-            champion, candidate = self._model_log.champion(model), self._model_log.candidate(model)
+            champion = self._model_log.champion(model)
             named = {champion.version, champion.previous} if champion else set()
-            named |= {candidate.version} if candidate else set()
+            named |= {one.version for one in self._model_log.beside(model)}
             several = self._model_log.published(model).items()
             used |= {one.lineage.get("dataset_digest", "") for version, one in several if version in named}
         return used

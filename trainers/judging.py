@@ -74,8 +74,8 @@ def policy(settings: TrainingSettings) -> gate.GatePolicy:
 
 def tries(published: Iterable[ModelPublished], champion: str) -> int:
     """Return the how-many-th look beside a champion the next one is: at held-back drawings, or at a shadow's live ones."""
-    looks = [look for one in published for look in (one.beside, one.live) if look is not None]
-    return 1 + sum(look.champion == champion for look in looks)
+    looks = [look for one in published for look in (one.beside, one.live) if look is not None and look.champion == champion]
+    return 1 + max([len(looks), *(look.tries for look in looks)])
 
 
 def made_of(settings: Settings, model: str, dataset_digest: str, hyperparameters: Mapping[str, str]) -> dict[str, str]:

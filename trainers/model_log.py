@@ -116,10 +116,18 @@ class ModelLog:
         """Return the version beside the champion, a canary or a shadow; None if there is none."""
         return self._catalog.candidate(model)
 
+    def beside(self, model: str) -> Sequence[CandidateSet]:
+        """Return the versions beside the champion, the canary first."""
+        return self._catalog.beside(model)
+
+    def left(self, model: str) -> Mapping[int, CandidateSet]:
+        """Return the candidates that were removed last, by the place that they have left."""
+        return {place: one for place, one in self._catalog.candidates.get(model, {}).items() if one.role == "none"}
+
     def was_tried(self, model: str, version: str) -> bool:
-        """Return whether a version is or was the last candidate of this champion: whoever removed it meant it."""
-        last, champion = self._catalog.candidates.get(model), self.champion(model)
-        return last is not None and last.version == version and (champion is None or last.at > champion.at)
+        """Return whether a version is or was a place's last candidate beside this champion: whoever removed it meant it."""
+        champion, last = self.champion(model), self._catalog.candidates.get(model, {}).values()
+        return any(one.version == version and (champion is None or one.at > champion.at) for one in last)
 
     def endpoint(self, model: str) -> EndpointSeen | None:
         """Return a model's endpoint as it was last seen."""
@@ -146,8 +154,12 @@ class ModelLog:
         return self._catalog.training.get(model)
 
     def failed(self, model: str) -> set[str]:
-        """Return the versions that were reported as broken, unless they were promoted on purpose since."""
-        return {version for version, one in self.published(model).items() if one.failed}
+        """Return the versions that were reported as broken or rolled back by policy, unless they were promoted since."""
+        return {
+            version
+            for version, one in self.published(model).items()
+            if one.failed or (one.rollout and one.rollout[-1].step == "rolled-back")
+        }
 
     def last_good(self, model: str) -> ModelPublished | None:
         """Return the version that answers if the champion must not; None if there is none.

@@ -183,7 +183,7 @@ def items(partition: int, offset: int, example: ExampleLabelled) -> list[dict[st
             "confidence": {"N": f"{guess.probabilities[guess.label]:.6f}"},
             "latency_ms": {"N": f"{guess.latency_ms:.3f}"},
         }
-        shown.setdefault(guess_part(guess.model, guess.version, guess.shadow), {"M": told})
+        shown.setdefault(guess_part(guess.model, guess.version, guess.shadow, guess.place), {"M": told})
     drawing = {
         **both,
         "day": {"S": drawn_at.date().isoformat()},
@@ -196,7 +196,7 @@ def items(partition: int, offset: int, example: ExampleLabelled) -> list[dict[st
 def _guess_items(both: dict[str, Any], example: ExampleLabelled) -> Iterator[dict[str, Any]]:
     seen: set[str] = set()
     for guess in example.guesses:
-        part = guess_part(guess.model, guess.version, guess.shadow)
+        part = guess_part(guess.model, guess.version, guess.shadow, guess.place)
         if part in seen:  # the first guess of each part counts
             continue
         seen.add(part)

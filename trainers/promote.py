@@ -13,6 +13,8 @@ from typing import Final, Literal
 import structlog
 
 from contracts.events import (
+    MAX_CANDIDATES,
+    MAX_ROLLOUT,
     CandidateSet,
     Event,
     ModelPromoted,
@@ -20,6 +22,7 @@ from contracts.events import (
     ModelRolledBack,
     Restriction,
     RestrictionSet,
+    RolloutStep,
     now,
     variant_of,
 )
@@ -28,6 +31,8 @@ from trainers.example_sink import ACKNOWLEDGED_S
 from trainers.model_log import ModelLog
 from trainers.serving import Serving, ServingFailed, endpoint_of
 
+BY_POLICY: Final = "by policy"
+"""How the note of what nobody has asked for begins."""
 TIDY_AFTER: Final = timedelta(minutes=10)
 """How long a version that no event names stays on its endpoint: until then a rollback to it takes less than a second."""
 
@@ -63,6 +68,21 @@ class Promoter:
             if after != before:
                 self.say(after)
             return after
+
+    def note_step(self, model: str, version: str, step: RolloutStep, **changed: object) -> ModelPublished:
+        """Publish a version with one more step of its way to the players, and other fields changed; return it after that."""
+        with self._amending:
+            before = self._model_log.published(model)[version]
+            after = before.model_copy(update={**changed, "rollout": [*before.rollout, step][-MAX_ROLLOUT:]})
+            self.say(after)
+            return after
+
+    def note_share(self, published: ModelPublished, share: float, note: str) -> None:
+        """Note that somebody lets a version answer a share of the players, from where the policy moves it on."""
+        champion = self._model_log.champion(published.model)
+        assert champion, f"no version of {published.model} was ever promoted"
+        step = RolloutStep(step="share", at=now(), champion=champion.version, share=share, why=note, live=published.live)
+        self.note_step(published.model, published.version, step)
 
     def restrict(self, player_id: str, restriction: Restriction) -> None:
         """Publish who is restricted, with one player changed or taken off the list."""
@@ -103,11 +123,13 @@ class Promoter:
                 note=note,
             )
             self.say(event)
-            candidate = self._model_log.candidate(model)
-            if candidate and candidate.version == version:
-                self._untry(candidate, "it answers everybody now")
-            elif candidate and candidate.variant not in stands:
-                self._untry(candidate, "it cannot be served any more")
+            for candidate in self._model_log.beside(model):
+                if candidate.version == version:
+                    self._untry(candidate, "it answers everybody now")
+                elif candidate.variant not in stands:
+                    self._untry(candidate, "it cannot be served any more")
+                elif candidate.watched:
+                    self._untry(candidate, f"{version} answers now, and it was watched beside another")
             log.info("rolled back" if back else "promoted", model=model, version=version, previous=event.previous)
             return event
 
@@ -124,15 +146,28 @@ class Promoter:
             stands = self._serving.weights(endpoint_of(model))
             if champion.previous and variant_of(champion.previous) not in stands:
                 self.say(champion.model_copy(update={"previous": None, "at": now()}))
-            candidate = self._model_log.candidate(model)
-            if candidate and candidate.variant not in stands:
-                self._untry(candidate, "it cannot be served any more")
+            for candidate in self._model_log.beside(model):
+                if candidate.variant not in stands:
+                    self._untry(candidate, "it cannot be served any more")
 
-    def try_beside(self, published: ModelPublished, role: Literal["canary", "shadow"], share: float, note: str) -> None:
-        """Put a version beside its champion.
+    def has_room(self, published: ModelPublished, limit: int = MAX_CANDIDATES) -> bool:
+        """Return whether a version may stand beside its champion, or does so already."""
+        beside = self._model_log.beside(published.model)
+        return len(beside) < limit or any(one.version == published.version for one in beside)
+
+    def try_beside(
+        self,
+        published: ModelPublished,
+        role: Literal["canary", "shadow"],
+        share: float,
+        note: str,
+        *,
+        watched: bool = False,
+    ) -> None:
+        """Put a version beside its champion, or change its role there. A canary takes the place of another one.
 
         Raises:
-            ServingFailed: If the endpoint does not come to serve it; then all is as before.
+            ServingFailed: If there is no place, or the endpoint does not come to serve it; then all is as before.
         """
         model = published.model
         with self._locks[model]:
@@ -146,22 +181,62 @@ class Promoter:
                 beside = _without(first, [published, *self._named(model)])
                 self._serving.serve(endpoint, first, beside)
                 self._serving.ready(endpoint, first, beside)
-            told = {"endpoint": endpoint, "variant": variant_of(published.version), "note": note}
-            self.say(CandidateSet(model=model, version=published.version, role=role, share=share, **told))
+            place = self._place(published, role)
+            for other in self._model_log.beside(model):
+                if other.version == published.version and not watched:
+                    self._end_rollout(other, note)
+                elif other.version != published.version and other.place == place:
+                    self._untry(other, f"{published.version} takes its place: {note}")
+            told = {"endpoint": endpoint, "variant": variant_of(published.version), "note": note, "watched": watched}
+            self.say(CandidateSet(model=model, version=published.version, role=role, share=share, place=place, **told))
             log.info("candidate", model=model, version=published.version, role=role, share=share)
 
-    def untry(self, model: str, note: str) -> CandidateSet | None:
-        """Remove the candidate; return the event that had set it, or None if there was none."""
+    def _place(self, published: ModelPublished, role: str) -> int:
+        """Return the place for a version: its own, the other canary's if it is to be one, or a free one.
+
+        Of the free ones one that nobody has left since the champion answers: who was there is remembered by that.
+        """
+        beside, champion = self._model_log.beside(published.model), self._model_log.champion(published.model)
+        for one in beside:
+            if one.version == published.version:
+                for other in beside:
+                    if role == other.role == "canary" and other is not one:
+                        self._untry(other, f"{published.version} takes its place")
+                return one.place
+        for one in beside:
+            if role == one.role == "canary":
+                return one.place
+        free = set(range(MAX_CANDIDATES)) - {one.place for one in beside}
+        if not free:
+            raise ServingFailed(f"{published.model} has no place for another version beside its champion")
+        left, since = self._model_log.left(published.model), champion.at if champion else now()
+        times = {place: left[place].at if place in left else since for place in free}
+        return min(free, key=lambda place: (times[place] > since, times[place], place))
+
+    def untry(self, model: str, note: str, version: str | None = None) -> list[CandidateSet]:
+        """Remove candidates; return the events that had set them.
+
+        Args:
+            model: The model.
+            note: Why, for people.
+            version: The candidate; None: all of them.
+        """
         with self._locks[model]:
-            candidate = self._model_log.candidate(model)
-            if candidate:
+            gone = [one for one in self._model_log.beside(model) if version in (None, one.version)]
+            for candidate in gone:
                 self._untry(candidate, note)
-            return candidate
+            return gone
+
+    def stop(self, model: str, version: str, note: str) -> None:
+        """End a version's way to the players, whether it is a candidate already or not."""
+        with self._locks[model]:
+            if not self.untry(model, note, version):
+                self._note_end(model, version, note)
 
     def tidy(self, model: str) -> None:
         """Remove versions that no event names any more, if the last change is long enough ago and none is under way."""
         champion, seen = self._model_log.champion(model), self._model_log.endpoint(model)
-        said = [event for event in (champion, self._model_log.candidate(model)) if event]
+        said = [event for event in (champion, *self._model_log.beside(model)) if event]
         named = self._named(model)
         extra = {one.version for one in seen.variants} - {one.version for one in named} if seen else set()
         if not named or not extra or any(now() - event.at < TIDY_AFTER for event in said):
@@ -178,15 +253,30 @@ class Promoter:
 
     def _named(self, model: str) -> list[ModelPublished]:
         """Return the versions that the log names, the champion first: they must be on the endpoint."""
-        champion, candidate = self._model_log.champion(model), self._model_log.candidate(model)
-        published = self._model_log.published(model)
+        champion, published = self._model_log.champion(model), self._model_log.published(model)
         if champion is None or champion.version not in published:
             return []
-        names = (champion.version, champion.previous, candidate.version if candidate else None)
+        names = (champion.version, champion.previous, *(one.version for one in self._model_log.beside(model)))
         return [published[name] for name in dict.fromkeys(names) if name is not None and name in published]
 
+    def _end_rollout(self, candidate: CandidateSet, note: str) -> None:
+        """Note that a version's way to the players, by policy, has ended here, unless that is noted already."""
+        if candidate.watched:
+            self._note_end(candidate.model, candidate.version, note)
+
+    def _note_end(self, model: str, version: str, note: str) -> None:
+        published, champion = self._model_log.published(model).get(version), self._model_log.champion(model)
+        if champion is None or published is None or not published.rollout or published.rollout[-1].step != "share":
+            return
+        answers = champion.version == version
+        step: Literal["promoted", "stopped"] = "promoted" if answers else "stopped"
+        beside, share = published.rollout[-1].champion, 1.0 if answers else 0.0
+        ended = RolloutStep(step=step, at=now(), champion=beside, share=share, why=note, live=published.live)
+        self.note_step(model, version, ended)
+
     def _untry(self, candidate: CandidateSet, note: str) -> None:
-        gone = {"role": "none", "share": 0.0, "endpoint": "", "variant": "", "note": note, "at": now()}
+        self._end_rollout(candidate, note)
+        gone = {"role": "none", "share": 0.0, "watched": False, "endpoint": "", "variant": "", "note": note, "at": now()}
         self.say(candidate.model_copy(update=gone))
 
     def _stand(self, first: ModelPublished, named: list[ModelPublished]) -> None:

@@ -149,6 +149,10 @@ class Rebuilder:
         if (beside := judging.overtaken(published, self._model_log.champion(model))) is not None:
             tell.end("refused", f"undecided: {beside}")
             return
+        champion, shares = self._model_log.champion(model), self._settings.canary_shares
+        if champion is not None and champion.version != version and shares:
+            tell.end("done", f"{model} {version} is to answer {shares[0]:.0%} of the players as a canary: {published.gate}")
+            return
         tell.step("endpoint", "the endpoint takes the new version; the old one answers meanwhile")
         self._go_on(0)  # whoever cancels from now on is refused
         self._promoter.promote(published, published.gate)

@@ -1,8 +1,8 @@
-"""Decides which commands about players, learning and policy are refused, and why (way 3, OPERATE)."""
+"""Decides which commands about players, learning, policy and candidates are refused, and why (way 3, OPERATE)."""
 
 from typing import Final
 
-from contracts.events import ONLINE_MODELS, PERSONAL_MODEL, RestrictPlayer, SetPolicy
+from contracts.events import ONLINE_MODELS, PERSONAL_MODEL, RestrictPlayer, SetPolicy, TryVersion
 from trainers.model_log import ModelLog
 
 MAX_RESTRICTED: Final = 5000
@@ -39,3 +39,16 @@ def against_policy(model_log: ModelLog, command: SetPolicy) -> str | None:
     if all(parts.get(model, "shown") != "shown" for model in model_log.roster.names):
         return "somebody must be shown: all models are off or shadows"
     return None
+
+
+def against_one_more(model_log: ModelLog, command: TryVersion, most: int) -> str | None:
+    """Return why no further version may stand beside a champion; None: it may, or stands there, or takes another's place."""
+    model, beside = command.target, model_log.beside(command.target)
+    there = any(one.version == command.version or one.role == command.role == "canary" for one in beside)
+    if there or len(beside) < most:
+        return None
+    return (
+        f"{model} has {len(beside)} versions beside its champion, {', '.join(one.version for one in beside)}, and"
+        f" GAMENIGHT_CANDIDATES allows {most}: each costs as much as the champion."
+        f" `gamenight untry {model} {beside[-1].version}` removes one"
+    )

@@ -1,4 +1,4 @@
-"""Pairs what a champion and its shadow said of the same drawings, as players draw them (way 3, OPERATE). Pure.
+"""Pairs what a champion and a version beside it said of the same drawings, as players draw them (way 3, OPERATE). Pure.
 
 Only drawings count that chance picked and whose digit the server had asked for. Of others the digit is known if the player
 says it, and players say it more often where the guess that they were shown is wrong: by these, every shadow would seem better.
@@ -50,14 +50,13 @@ class ShadowPairs:
         self._revisions[event.drawing_id] = event.revision
         if event.instead_of is not None:
             self._replaced.add(event.instead_of)
-        champion = self._said(event.guesses, self._champion, shadow=False)
-        shadow = self._said(event.guesses, self._shadow, shadow=True)
+        champion, shadow = self._said(event.guesses, self._champion), self._said(event.guesses, self._shadow)
         if champion is not None and shadow is not None:
             self._right[event.drawing_id] = event.player_id, champion == asked, shadow == asked
 
-    def _said(self, guesses: Iterable[ShownGuess | CountedGuess], version: str, *, shadow: bool) -> int | None:
-        mine = (one for one in guesses if one.model == self._model and one.version == version and one.shadow == shadow)
-        return next((one.label for one in mine), None)
+    def _said(self, guesses: Iterable[ShownGuess | CountedGuess], version: str) -> int | None:
+        """Return a version's guess, shown or not: of a canary and its champion the one that is not shown is a shadow."""
+        return next((one.label for one in guesses if one.model == self._model and one.version == version), None)
 
     def live(self, tries: int, alpha: float, restricted: Container[str], since: datetime) -> LiveBeside:
         """Return what they say, as it is shown and kept with the version.

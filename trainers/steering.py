@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from contracts.events import (
+    MAX_CANDIDATES,
     ONLINE_MODELS,
     CancelTraining,
     CommandSettled,
@@ -43,8 +44,11 @@ MAX_MESSAGE: Final = 1000
 log = structlog.get_logger()
 
 
-def refusal(model_log: ModelLog, command: QuickCommand) -> str | None:
-    """Return why a command is refused, for people; None if nothing on the log forbids it."""
+def refusal(model_log: ModelLog, command: QuickCommand, candidates: int = MAX_CANDIDATES) -> str | None:
+    """Return why a command is refused, for people; None if nothing on the log forbids it.
+
+    As many as ``candidates`` may stand beside a champion.
+    """
     if isinstance(command, RestrictPlayer):
         return refusals.against_restriction(model_log, command)
     if isinstance(command, SetPolicy):
@@ -65,7 +69,7 @@ def refusal(model_log: ModelLog, command: QuickCommand) -> str | None:
         case RollBackModel():
             return _against_rollback(model_log, command)
         case TryVersion():
-            return _against_trial(model_log, command)
+            return _against_trial(model_log, command, candidates)
 
 
 def _against_version(model_log: ModelLog, model: str, version: str, *, approved: bool) -> str | None:
@@ -102,7 +106,11 @@ def _against_rollback(model_log: ModelLog, command: RollBackModel) -> str | None
     return None
 
 
-def _against_trial(model_log: ModelLog, command: TryVersion) -> str | None:
+def _against_trial(model_log: ModelLog, command: TryVersion, most: int) -> str | None:
+    model, named = command.target, command.version
+    if command.role == "none" and named is not None and all(one.version != named for one in model_log.beside(model)):
+        there = ", ".join(one.version for one in model_log.beside(model)) or "nobody"
+        return f"{model} {named} is no candidate: beside the champion stands {there}"
     if command.role == "none" or _is_past(model_log, command):
         return None
     model, champion = command.target, model_log.champion(command.target)
@@ -113,13 +121,14 @@ def _against_trial(model_log: ModelLog, command: TryVersion) -> str | None:
         return f"which version of {model}? There is {there}"
     if command.version == champion.version:
         return f"{model} {command.version} answers everybody already"
+    if (full := refusals.against_one_more(model_log, command, most)) is not None:
+        return full
     return _against_version(model_log, model, command.version, approved=command.role == "canary")
 
 
 def _is_past(model_log: ModelLog, command: TryVersion) -> bool:
-    """Return whether the candidate that a command names is no longer the candidate."""
-    candidate = model_log.candidate(command.target)
-    return command.failed is not None and (candidate is None or candidate.version != command.failed)
+    """Return whether the candidate that a command names is no longer one."""
+    return command.failed is not None and all(one.version != command.failed for one in model_log.beside(command.target))
 
 
 def parts_after(before: Mapping[str, str], command: SetPolicy) -> dict[str, str]:
@@ -130,8 +139,9 @@ def parts_after(before: Mapping[str, str], command: SetPolicy) -> dict[str, str]
 class Steering:
     """Carries out the commands that change which version answers."""
 
-    def __init__(self, model_log: ModelLog, promoter: Promoter, approvals: Approvals) -> None:
-        """Keep the folded log, the promoter and the registry's approvals."""
+    def __init__(self, model_log: ModelLog, promoter: Promoter, approvals: Approvals, candidates: int = MAX_CANDIDATES) -> None:
+        """Keep the folded log, the promoter and the registry's approvals; ``candidates`` may stand beside a champion."""
+        self._candidates = candidates
         self._model_log = model_log
         self._promoter = promoter
         self._approvals = approvals
@@ -143,7 +153,7 @@ class Steering:
         named = command.version if isinstance(command, PromoteModel | RollBackModel | TryVersion) else None
         if named is not None and command.target not in ONLINE_MODELS:
             self._approvals.ask(command.target, named)
-        against = refusal(self._model_log, command)
+        against = refusal(self._model_log, command, self._candidates)
         if against is None:
             return self._say(command, "done", self._carry_out(command), began)
         return self._say(command, "refused", against, began)
@@ -245,17 +255,23 @@ class Steering:
         if _is_past(self._model_log, command):
             return f"nothing to do: {model} {command.failed} is no candidate"
         if command.role == "none" or command.version is None:
-            gone = self._promoter.untry(model, _note(command))
-            return f"{model} {gone.version} is no candidate any more" if gone else f"{model} has no candidate"
+            removed = self._promoter.untry(model, _note(command), command.failed or command.version)
+            gone = " and ".join(one.version for one in removed)
+            return f"{model} {gone} is no candidate any more" if gone else f"{model} has no candidate"
         share = command.share if command.role == "canary" else 0.0
-        before = self._model_log.candidate(model)
-        if before and (before.version, before.role, before.share) == (command.version, command.role, share):
+        wanted, published = (command.role, share, command.watched), self._version(model, command.version)
+        before = next((one for one in self._model_log.beside(model) if one.version == command.version), None)
+        if before and (before.role, before.share, before.watched) == wanted:
             return f"{model} {command.version} is that already"
-        published = self._version(model, command.version)
-        self._promoter.try_beside(published, command.role, share, _note(command, published))
-        if command.role == "canary":
-            return f"{model} {command.version} answers {share:.0%} of the players"
-        return f"{model} {command.version} is asked, scored, and not shown"
+        note = _note(command, published)
+        if command.watched:
+            self._promoter.note_share(published, share, note)
+        self._promoter.try_beside(published, command.role, share, note, watched=command.watched)
+        told = f"answers {share:.0%} of the players" if command.role == "canary" else "is asked, scored, and not shown"
+        told += ", and goes on by policy" if command.watched else ""
+        beside = len(self._model_log.beside(model))
+        told += f"; {beside} versions stand beside the champion" if beside > 1 else ""
+        return f"{model} {command.version} {told}"
 
     def _set_policy(self, command: SetPolicy) -> str:
         before = self._model_log.policy()

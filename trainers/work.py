@@ -142,10 +142,9 @@ class Work:
                 self._pause_alone(min(MOST_RETRY_S, RETRY_S * tries[command.command_id]))
 
     def watch(self, shadows: "ShadowWatch") -> None:
-        """Follow what live drawings say of shadows, as long as this trainer works."""
-        self._held()
-        shadows.follow(self._again)
+        """Follow what live drawings say of candidates, as long as this trainer works."""
+        self._again_and_again("candidates wait", shadows.look, LOOK_S)
 
-    def _again(self, seconds: float) -> None:
-        self._pause_alone(seconds)
-        self._held()
+    def check(self) -> None:
+        """Raise `Stopped` when the trainer must stop, and `LeaseLost` when another one does the work."""
+        self.pause(0)

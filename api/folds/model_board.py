@@ -142,7 +142,7 @@ class ModelBoard:
                 news: ModelNews = "rolled-back" if isinstance(event, ModelRolledBack) else "promoted"
                 return [self._change(event.model, news, event.note)]
             case CandidateSet():
-                known = before.candidates.get(event.model)
+                known = before.candidates.get(event.model, {}).get(event.place)
                 same = known is not None and _entry(known) == _entry(event)
                 return [] if same else [self._change(event.model, *_tried(event))]
             case LearningSet():

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from api.folds.endpoint_latency import EndpointLatency
 from api.folds.model_board import ModelBoard
-from api.ops.library import LibraryVersion, Standing, candidate_of, standing, versions_of
+from api.ops.library import LibraryVersion, Standing, candidates_of, standing, versions_of
 from contracts.events import EndpointSeen, ModelPromoted
 
 
@@ -94,17 +94,17 @@ def _endpoint(board: ModelBoard, latencies: EndpointLatency, model: str) -> Endp
 
 
 def _variants(board: ModelBoard, seen: EndpointSeen) -> list[EndpointVariant]:
-    champion, candidate = board.catalog.answering(seen.model), candidate_of(board.catalog.candidate(seen.model))
+    champion, beside = board.catalog.answering(seen.model), {one.version: one for one in candidates_of(board, seen.model)}
     previous = champion.previous if isinstance(champion, ModelPromoted) else None
-    tried = candidate.share if candidate and candidate.role == "canary" else 0.0
+    tried = sum(one.share for one in beside.values())
     known = {version.version: version for version in versions_of(board, seen.model, board.score(seen.model)["versions"])}
     out = []
     for variant in seen.variants:
         role: Literal["champion", "previous", "canary", "shadow", "other"] = "other"
         if champion is not None and variant.version == champion.version:
             role = "champion"
-        elif candidate is not None and variant.version == candidate.version:
-            role = candidate.role
+        elif variant.version in beside:
+            role = beside[variant.version].role
         elif variant.version == previous:
             role = "previous"
         players = {"champion": 1 - tried, "canary": tried}.get(role, 0.0)

@@ -12,12 +12,13 @@ from api.ops.accuracy import Accuracy
 from contracts.events import (
     SHADOW,
     BesideChampion,
-    CandidateSet,
+    EndpointSeen,
     ExperimentLearned,
     LiveBeside,
     ModelPromoted,
     ModelPublished,
     Probability,
+    RolloutStep,
     SnapshotTaken,
     generation,
 )
@@ -53,6 +54,8 @@ class LibraryVersion(BaseModel):
     """What the gate has judged by; None: the version was not compared."""
     on_live: LiveBeside | None = None
     """How it did beside the champion as a shadow; None: it was none, or nothing was drawn meanwhile."""
+    rollout: list[RolloutStep] = []
+    """Its way to the players by policy, and back, with what each step was decided by; the oldest step first."""
     failed: str
     """Why the version was withdrawn from players; empty: it was not, or was promoted again since."""
     live: Accuracy
@@ -70,8 +73,14 @@ class Candidate(BaseModel):
     role: Literal["canary", "shadow"]
     share: Probability
     """The share of the players that a canary answers."""
+    watched: bool = False
+    """Whether the policy moves the canary on, or back."""
     note: str
     at: datetime
+    on_live: LiveBeside | None = None
+    """How it does beside the champion; None: nobody has looked yet."""
+    cost_per_hour_usd: float | None = None
+    """What it costs to have it there, by AWS's list price; None: it was not seen on the endpoint yet."""
 
 
 class LibraryModel(ModelState):
@@ -84,6 +93,9 @@ class LibraryModel(ModelState):
     previous: str | None
     """The last good version, which answers when the champion fails."""
     candidate: Candidate | None
+    """The canary, or else the first shadow."""
+    candidates: list[Candidate]
+    """All versions beside the champion, the canary first."""
     live: Accuracy
     versions: list[LibraryVersion]
     """Oldest first."""
@@ -109,7 +121,8 @@ def _model(board: ModelBoard, model: str) -> LibraryModel:
         standing=standing(board, model),
         cost_per_hour_usd=seen.cost_per_hour_usd if seen else None,
         previous=answering.previous if isinstance(answering, ModelPromoted) else None,
-        candidate=candidate_of(board.catalog.candidate(model)),
+        candidate=next(iter(beside := candidates_of(board, model)), None),
+        candidates=beside,
         live=Accuracy.of(scores["n"], scores["correct"]),
         versions=versions_of(board, model, scores["versions"]),
     )
@@ -136,11 +149,12 @@ def _counted(counts: dict[str, dict[str, int]], name: str) -> Accuracy:
 
 
 def _status(board: ModelBoard, published: ModelPublished) -> VersionStatus:
-    answering, candidate = board.catalog.answering(published.model), board.catalog.candidate(published.model)
+    answering, beside = board.catalog.answering(published.model), board.catalog.beside(published.model)
     if isinstance(answering, ModelPromoted) and answering.version == published.version:
         return "champion"
-    if candidate is not None and candidate.role != "none" and candidate.version == published.version:
-        return candidate.role
+    for candidate in beside:
+        if candidate.role != "none" and candidate.version == published.version:
+            return candidate.role
     if isinstance(answering, ModelPromoted) and answering.previous == published.version:
         return "previous"
     if published.failed:
@@ -163,6 +177,7 @@ def _published(version: ModelPublished, status: VersionStatus, counts: dict[str,
         gate=version.gate,
         beside=version.beside,
         on_live=version.live,
+        rollout=version.rollout,
         failed=version.failed,
         live=_counted(counts, version.version),
         as_shadow=_counted(counts, version.version + SHADOW),
@@ -244,8 +259,33 @@ def _bare(version: str, counts: dict[str, dict[str, int]], status: VersionStatus
     )
 
 
-def candidate_of(event: CandidateSet | None) -> Candidate | None:
-    """Return the candidate that an event sets; None: it sets none."""
-    if event is None or event.role == "none":
+def candidates_of(board: ModelBoard, model: str) -> list[Candidate]:
+    """Return the versions beside a model's champion, the canary first."""
+    versions, champion = board.catalog.published.get(model, {}), board.catalog.answering(model)
+    return [
+        Candidate(
+            version=event.version,
+            role=event.role,
+            share=event.share,
+            watched=event.watched,
+            note=event.note,
+            at=event.at,
+            on_live=_beside(versions.get(event.version), champion.version if champion else ""),
+            cost_per_hour_usd=_cost(board.catalog.endpoints.get(model), event.variant),
+        )
+        for event in board.catalog.beside(model)
+        if event.role != "none"
+    ]
+
+
+def _beside(published: ModelPublished | None, champion: str) -> LiveBeside | None:
+    live = published.live if published else None
+    return live if live is not None and live.champion == champion else None
+
+
+def _cost(seen: EndpointSeen | None, variant: str) -> float | None:
+    """Return a variant's part of what an endpoint costs, by its instances: all are of one kind."""
+    instances = {one.variant: one.instances for one in seen.variants} if seen else {}
+    if seen is None or seen.cost_per_hour_usd is None or not instances.get(variant):
         return None
-    return Candidate(version=event.version, role=event.role, share=event.share, note=event.note, at=event.at)
+    return round(seen.cost_per_hour_usd * instances[variant] / sum(instances.values()), 6)

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from api.folds.audit_log import Audited
 from api.folds.model_board import ModelBoard
 from api.ops.accuracy import Accuracy
-from contracts.events import DIGITS, DatasetMade, ModelPromoted, ModelPublished
+from contracts.events import DIGITS, DatasetMade, ModelPromoted, ModelPublished, RolloutStep
 
 ENOUGH: Final = 30
 """Fewer drawings than this of a slice say nothing."""
@@ -34,6 +34,8 @@ GATE: Final = "the gate"
 TRAINER: Final = "the trainer"
 HIDDEN: Final = "for operators: `gamenight card`, or with an operator's token"
 """Shown in place of a reason."""
+_BY_ITSELF: Final = ("the gate let it through: ", "better on live drawings, ", "worse on live drawings, ")
+"""How reasons begin that the policy gives."""
 _HAD_SAID: Final = "; the gate had said: "
 _MEASURED: Final = {
     "calibration_error": "calibration error",
@@ -87,6 +89,8 @@ class ModelCard(BaseModel):
     limits: list[str]
     cost: dict[str, str]
     gate: str
+    rollout: list[RolloutStep]
+    """Its way to the players by policy, and back, with what each step was decided by; the oldest step first."""
     approvals: list[Approval]
     """Who asked for it, and who let it answer, the oldest first."""
 
@@ -111,6 +115,7 @@ def model_card(board: ModelBoard, audited: list[Audited], model: str, version: s
         limits=[*LIMITS, *_own_limits(published)],
         cost=_cost(published),
         gate=published.gate or "not said",
+        rollout=published.rollout,
         approvals=list(_approvals(board, audited, published)),
     )
 
@@ -123,8 +128,15 @@ def card_for_anybody(card: ModelCard) -> ModelCard:
         else one.model_copy(update={"who": one.who if one.who == TRAINER else "an operator", "why": HIDDEN})
         for one in card.approvals
     ]
+    rollout = [step if _is_policys(step) else step.model_copy(update={"why": HIDDEN}) for step in card.rollout]
     status = card.status.partition(":")[0]
-    return card.model_copy(update={"approvals": told, "gate": _impersonal(card.gate), "status": status})
+    changed = {"approvals": told, "gate": _impersonal(card.gate), "status": status, "rollout": rollout}
+    return card.model_copy(update=changed)
+
+
+def _is_policys(step: RolloutStep) -> bool:
+    """Whether the policy has decided a step, by what it saw; what ended a canary otherwise may be an operator's reason."""
+    return step.step == "rolled-back" or step.health is not None or step.why.startswith(_BY_ITSELF)
 
 
 def _impersonal(gate: str) -> str:
@@ -274,12 +286,25 @@ def to_markdown(card: ModelCard) -> str:
     ):
         if any(told.values()):
             lines += ["", f"## {title}", "", *(f"- {_cell(name)}: {_cell(value)}" for name, value in told.items() if value)]
+    if card.rollout:
+        lines += ["", "## Its way to the players", "", "| when | step | beside | drawings, people | difference | why |"]
+        lines += ["|---|---|---|---|---|---|", *map(_step, card.rollout)]
     lines += ["", "## Who approved it", "", f"Gate: {_cell(card.gate)}", ""]
     lines += ["| when | who | what | why |", "|---|---|---|---|"]
     lines += [
         f"| {one.at:%Y-%m-%d %H:%M} | {_cell(one.who)} | {_cell(one.what)} | {_cell(one.why)} |" for one in card.approvals
     ]
     return "\n".join(lines) + "\n"
+
+
+def _step(one: RolloutStep) -> str:
+    """Return the row of a step."""
+    step = f"{one.share:.0%} of the players" if one.step == "share" else one.step.replace("-", " ")
+    seen, moved = "", ""
+    if one.live is not None and one.live.judged:
+        seen, ends = f"{one.live.judged:,}, {one.live.people:,}", (one.live.difference, one.live.low, one.live.high)
+        moved = "{:+.1f} points, {:+.1f} to {:+.1f}".format(*(end * 100 for end in ends))
+    return f"| {one.at:%Y-%m-%d %H:%M} | {step} | {_cell(one.champion)} | {seen} | {moved} | {_cell(one.why)} |"
 
 
 def _cell(text: str) -> str:

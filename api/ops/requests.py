@@ -68,9 +68,11 @@ class TryRequest(ModelRequest):
 
     role: Literal["canary", "shadow", "none"]
     version: Version | None = None
-    """The version; None if `role` is none."""
+    """The version; with the role ``none``: the candidate to remove, None: all of them."""
     share: Probability = 0.0
     """The share of the players that a canary answers: above 0, at most 1."""
+    watched: bool = False
+    """Whether the policy moves the canary on from there, or back."""
 
     @model_validator(mode="after")
     def _whole(self) -> "TryRequest":
@@ -78,6 +80,8 @@ class TryRequest(ModelRequest):
             raise ValueError(f"a {self.role} has a version")
         if (self.role == "canary") != (self.share > 0):
             raise ValueError("a canary needs a share of the players above 0, and nothing else has a share")
+        if self.watched and self.role != "canary":
+            raise ValueError("only a canary is watched, to be moved on or back")
         return self
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from api.folds.endpoint_latency import EndpointLatency
 from api.folds.model_board import ModelBoard
 from api.folds.model_state import ModelState
-from api.ops.library import Candidate, Standing, candidate_of, standing
+from api.ops.library import Candidate, Standing, candidates_of, standing
 from contracts.events import Part
 
 
@@ -47,7 +47,7 @@ class RoutingState(BaseModel):
 def routing(board: ModelBoard, latencies: EndpointLatency) -> RoutingState:
     """Return the policy in force, the candidates, and the tables that guesses name."""
     policy = board.catalog.policy
-    tried = ((model, candidate_of(board.catalog.candidate(model))) for model in board.known())
+    tried = ((model, one) for model in board.known() for one in candidates_of(board, model))
     return RoutingState(
         lead=policy.lead,
         parts={model: board.part(model) for model in board.known()},
@@ -56,7 +56,7 @@ def routing(board: ModelBoard, latencies: EndpointLatency) -> RoutingState:
         note=policy.note,
         at=policy.at if policy.at > datetime.fromtimestamp(0, UTC) else None,
         models=board.states(),
-        candidates=[ModelCandidate(model=model, **candidate.model_dump()) for model, candidate in tried if candidate],
+        candidates=[ModelCandidate(model=model, **candidate.model_dump()) for model, candidate in tried],
         tables=[
             TableInForce(table=name, guesses=use.guesses, last_at=use.last) for name, use in latencies.tables().items() if name
         ],

@@ -64,7 +64,7 @@ def test_a_catalog_holds_what_was_said_last_of_everything():
     assert list(catalog.published["xgboost"]) == ["1", "2"], "in the order in which they were published"
     assert catalog.published["xgboost"]["1"] == EVENTS[2]
     assert catalog.answering("xgboost") == EVENTS[5]
-    assert (catalog.candidates["xgboost"], catalog.candidate("xgboost")) == (EVENTS[7], None)
+    assert (catalog.candidates["xgboost"], catalog.candidate("xgboost")) == ({0: EVENTS[7]}, None)
     assert catalog.endpoints["xgboost"].status == "InService"
     assert (catalog.policy, catalog.part("mxnet")) == (EVENTS[11], "shown")
     assert catalog.training["xgboost"].step == "done"

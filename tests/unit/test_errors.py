@@ -28,6 +28,7 @@ PUBLIC: Final[dict[str, list[str]]] = {
     "drift": [],
     "costs": [],
     "card": ["xgboost", "3"],
+    "candidates": [],
     "jobs": [],
     "follow": [ID],
     "tuning": [ID],

@@ -1,6 +1,7 @@
 """A round as a history of what happens: who is asked, what is said, and that it ends once, whatever comes in whatever order."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -167,6 +168,47 @@ def test_a_shadow_that_does_not_answer_is_not_missed_and_holds_the_acknowledgeme
     played.misses(BESIDE, 0.05)
 
     assert played.missed() == []
+    assert played.sent() == [Acknowledge()]
+
+
+def test_a_canary_that_is_watched_and_its_champion_are_asked_of_every_finished_drawing():
+    by = {share: table("xgboost", candidates={"xgboost": canary(share, watched=True)}) for share in (0.0, 1.0)}
+    for share, shown, hidden in ((1.0, "2", "1"), (0.0, "1", "2")):
+        played = begun(by=by[share])
+        assert set(played.asked) == {XGBOOST, BESIDE}
+        played.answers(XGBOOST, 0.02)
+        played.answers(BESIDE, 0.03)
+        found = played.guesses()
+        assert (found["xgboost"].version, found["xgboost/shadow"].version) == (shown, hidden)
+        assert found["xgboost"].role == ("canary" if share else "champion")
+    assert begun(by=by[1.0], final=False).asked == [BESIDE]
+
+
+@pytest.mark.parametrize("order", ["first the champion", "first the canary"])
+def test_the_champion_that_is_only_compared_answers_in_the_place_of_a_canary_that_does_not(order):
+    played = begun(by=table("xgboost", candidates={"xgboost": canary(watched=True)}))
+    if order == "first the canary":
+        assert played.misses(BESIDE, 0.05) == [], "it is asked already"
+        played.answers(XGBOOST, 0.06)
+    else:
+        played.answers(XGBOOST, 0.02)
+        assert played.misses(BESIDE, 0.05) == [Ask(XGBOOST)]
+        played.answers(XGBOOST, 0.06)
+    assert played.guesses()["xgboost"].fallback == "the canary did not answer: down"
+    assert not played.missed()
+    assert played.sent() == [Acknowledge()]
+
+
+def test_each_candidate_is_asked_and_told_in_a_part_of_its_own():
+    several = [canary(0.0), replace(SHADOW, version="3", place=1), replace(SHADOW, version="4", place=2)]
+    played = begun(by=table("xgboost", candidates={"xgboost": several}))
+    second, third = Answerer("xgboost", 2), Answerer("xgboost", 3)
+    assert played.asked == [XGBOOST, second, third]
+    for answerer, version in ((third, "4"), (XGBOOST, "1"), (second, "3")):
+        played.answers(answerer, 0.02, version=version)
+    told = {guess.part: (guess.version, guess.place) for part in played.parts() for guess in part.guesses}
+    mine = {part: one for part, one in told.items() if part.startswith("xgboost")}
+    assert mine == {"xgboost": ("1", 0), "xgboost/shadow/1": ("3", 1), "xgboost/shadow/2": ("4", 2)}
     assert played.sent() == [Acknowledge()]
 
 

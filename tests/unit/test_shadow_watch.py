@@ -28,6 +28,12 @@ from trainers.shadow_pairs import ShadowPairs
 from trainers.shadow_watch import ShadowWatch
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is on the log is there at once: nobody waits for more."""
+    monkeypatch.setattr("trainers.live_evidence.WAIT_S", 0.0)
+
+
 def pick(
     name: str, champion: int | None, shadow: int | None, *, asked: int | None = 7, player: str = "ada", **fields: Any
 ) -> DrawingPicked:
@@ -220,11 +226,11 @@ def turned(drawings: list[DrawingPicked]) -> list[DrawingPicked]:
 
 
 def test_after_a_promotion_the_version_before_is_watched_and_answers_again_if_it_is_better():
-    desk = Promoted("acts").drawn(*turned(BETTER[:8]))
+    desk = Promoted("acts").drawn()
     candidate = desk.log.candidate("xgboost")
     assert (candidate.version, candidate.role) == ("1", "shadow")
     assert candidate.note == "by policy: it answered before 2, so watched on live drawings"
-    desk.drawn(*turned(BETTER[8:]))
+    desk.drawn(*turned(BETTER))
     desk.watch.look()
     champion = desk.log.champion("xgboost")
     assert (champion.type, champion.version) == ("ModelRolledBack", "1")
@@ -240,6 +246,38 @@ def test_after_a_promotion_the_version_before_is_watched_no_longer_once_it_is_wo
     assert desk.log.candidate("xgboost") is None
     desk.watch.look()
     assert desk.log.candidate("xgboost") is None
+
+
+def test_two_shadows_have_each_their_own_evidence_and_look():
+    desk = Desk("no", shadow=True)
+    desk.log.apply(published("3", 3))
+    desk.promoter.try_beside(desk.log.published("xgboost")["3"], "shadow", 0.0, "ada: too")
+    desk.watch.look()
+    third = [CountedGuess(model="xgboost", version="3", label=7, latency_ms=9, shadow=True)]
+    desk.drawn(*(one.model_copy(update={"guesses": [*one.guesses, *third]}) for one in WORSE[:80]))
+    lives = [desk.log.published("xgboost")[version].live for version in "23"]
+    assert [(one.tries, told(one)) for one in lives] == [(2, (10, 80, 0, 40)), (3, (10, 80, 0, 0))]
+    assert sum(one.allowed for one in lives) < 0.025, "what the gate's own look has left"
+
+    desk.promoter.untry("xgboost", "no", "2")
+    desk.log.apply(published("4", 4))
+    desk.promoter.try_beside(desk.log.published("xgboost")["4"], "shadow", 0.0, "ada")
+    desk.watch.look()
+    assert desk.log.published("xgboost")["4"].live.tries == 4, "a look that is over is spent"
+
+
+def test_a_forced_promotion_is_watched_too_and_taken_back_with_what_was_seen():
+    desk = Desk("acts", shadow=False)
+    forced = {"approved": True, "beside": None, "gate": "Approved in the model registry: ada; the gate had said: refused"}
+    desk.log.apply(published("2", 2, **forced))
+    desk.log.apply(promoted("2", "1").model_copy(update={"at": BEGAN}))
+    desk.drawn()
+    desk.drawn(*turned(BETTER))
+    desk.watch.look()
+    assert desk.log.champion("xgboost").version == "1"
+    [step] = desk.log.published("xgboost")["2"].rollout
+    assert (step.step, step.champion, step.live.judged) == ("rolled-back", "1", 320)
+    assert "1 is better on live drawings than 2, +50.0 points" in step.why
 
 
 def test_a_shadow_that_an_operator_has_removed_is_not_made_one_again():

@@ -342,10 +342,43 @@ def test_a_candidate_is_on_the_endpoint_without_traffic_before_it_is_told():
     assert (event.role, event.share, event.variant) == ("canary", 0.2, "v4")
     assert desk.endpoints.variants == {"v2": 1.0, "v1": 0.0, "v4": 0.0}
 
-    assert desk.obey(attempt("shadow", "3")).message == "xgboost 3 is asked, scored, and not shown"
+    told = "xgboost 3 is asked, scored, and not shown; 2 versions stand beside the champion"
+    assert desk.obey(attempt("shadow", "3")).message == told
     assert "v4" in desk.endpoints.variants, "whoever has not heard yet still asks it"
     desk.obey(attempt("shadow", "3"))
     assert len(desk.said()) == 2
+
+
+def test_several_versions_stand_beside_a_champion_and_one_too_many_is_refused_with_what_it_would_cost():
+    desk = Desk(promoted("2", "1"), published("5", 5))
+    for role, version, share in (("shadow", "3", 0.0), ("canary", "4", 0.2), ("shadow", "1", 0.0)):
+        assert desk.obey(attempt(role, version, share)).outcome == "done"
+    assert [one.version for one in desk.model_log.beside("xgboost")] == ["4", "3", "1"], "the canary first"
+    told = desk.obey(attempt("shadow", "5"))
+    assert (told.outcome, told.message) == (
+        "refused",
+        "xgboost has 3 versions beside its champion, 4, 3, 1, and GAMENIGHT_CANDIDATES allows 3: each costs as much as the"
+        " champion. `gamenight untry xgboost 1` removes one",
+    )
+    assert desk.obey(attempt("canary", "5", 0.1)).outcome == "done", "a model has one canary: it takes the other's place"
+    assert [one.version for one in desk.model_log.beside("xgboost")] == ["5", "3", "1"]
+    assert desk.obey(attempt("none", "3")).message == "xgboost 3 is no candidate any more"
+    assert desk.obey(attempt("none", "9")).message == "xgboost 9 is no candidate: beside the champion stands 5, 1"
+    desk.obey(promote("5"))
+    assert [one.version for one in desk.model_log.beside("xgboost")] == ["1"], "whoever else is a shadow stays one"
+    assert desk.obey(attempt("none")).message == "xgboost 1 is no candidate any more"
+
+
+def test_an_operator_may_begin_a_canary_that_goes_on_by_policy():
+    desk = Desk(promoted("2", "1"))
+    assert (
+        desk.obey(attempt("canary", "4", 0.2, watched=True)).message
+        == "xgboost 4 answers 20% of the players, and goes on by policy"
+    )
+    [step] = desk.model_log.published("xgboost")["4"].rollout
+    assert (step.step, step.share, step.champion, step.why) == ("share", 0.2, "2", "asked for by ada")
+    assert desk.obey(attempt("none")).outcome == "done"
+    assert [one.step for one in desk.model_log.published("xgboost")["4"].rollout] == ["share", "stopped"]
 
 
 def test_a_router_that_found_a_candidate_broken_takes_away_that_one_and_no_other():

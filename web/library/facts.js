@@ -1,7 +1,7 @@
 // @ts-check
 /** What the library says of models and their versions, in words. Pure. */
 
-import { count, percent, percent1, plural } from "../lib/format.js";
+import { count, percent, percent1, plural, time, usd } from "../lib/format.js";
 import { shared, short } from "../lib/models.js";
 
 /**
@@ -50,6 +50,14 @@ import { shared, short } from "../lib/models.js";
  * @property {number} chance
  * @property {number} allowed
  *
+ * @typedef {object} RolloutStep
+ * @property {"share" | "promoted" | "rolled-back" | "stopped"} step
+ * @property {string} at
+ * @property {string} champion
+ * @property {number} share
+ * @property {string} why
+ * @property {LiveBeside | null} live
+ *
  * @typedef {object} Version
  * @property {string} version
  * @property {"champion" | "previous" | "canary" | "shadow" | "approved" | "undecided" | "refused" | "failed"} status
@@ -62,14 +70,23 @@ import { shared, short } from "../lib/models.js";
  * @property {string} gate
  * @property {BesideChampion | null} [beside]
  * @property {LiveBeside | null} [on_live]
+ * @property {RolloutStep[]} [rollout] Its way to the players by policy, and back; the oldest step first.
  * @property {string} failed
  * @property {Live} live
  * @property {Live} as_shadow
  * @property {boolean} [best] Of an online model and the experiments beside it.
  *
- * @typedef {{version: string, role: "canary" | "shadow", share: number, note: string, at: string}} Candidate
+ * @typedef {object} Candidate
+ * @property {string} version
+ * @property {"canary" | "shadow"} role
+ * @property {number} share
+ * @property {boolean} [watched] Whether the policy moves it on, or back.
+ * @property {string} note
+ * @property {string} at
+ * @property {LiveBeside | null} [on_live]
+ * @property {number | null} [cost_per_hour_usd]
  * @typedef {"champion" | "challenger" | "shadow" | "off"} Standing
- * @typedef {Model & {standing: Standing, cost_per_hour_usd: number | null, previous: string | null, candidate: Candidate | null, live: Live, versions: Version[]}} LibraryModel
+ * @typedef {Model & {standing: Standing, cost_per_hour_usd: number | null, previous: string | null, candidate: Candidate | null, candidates?: Candidate[], live: Live, versions: Version[]}} LibraryModel
  */
 
 const KINDS = {
@@ -106,10 +123,11 @@ export function field(models) {
 
 /** What a version is to its model; the best of an online model and its experiments says so besides.
  * @param {Version} version
- * @param {Candidate | null} candidate
+ * @param {Candidate[]} candidates
  */
-export function status({ version, status: named, best }, candidate) {
-  const share = named === "canary" && candidate?.version === version ? ` ${percent(candidate.share)}` : "";
+export function status({ version, status: named, best }, candidates) {
+  const canary = named === "canary" && candidates.find((one) => one.version === version);
+  const share = canary ? ` ${percent(canary.share)}` : "";
   return `${named}${share}${best ? ", best so far" : ""}`;
 }
 
@@ -181,6 +199,31 @@ export function onLive(told) {
     ["players", `better for ${told.better}, worse for ${told.worse}`],
     ["by chance", `in ${percent1(told.chance)} of the cases; promoted at ${percent1(told.allowed)}`],
   ];
+}
+
+/** What each version beside the champion is, and how it does: a row for each.
+ * @param {Candidate[]} candidates
+ * @returns {{version: string, role: string, drawings: string, difference: string, chance: string, cost: string}[]}
+ */
+export function besides(candidates) {
+  return candidates.map(({ version, role, share, watched, on_live: live, cost_per_hour_usd: cost }) => ({
+    version,
+    role: role === "canary" ? `canary ${percent(share)}${watched ? ", watched" : ""}` : "shadow",
+    drawings: live?.judged ? `${count(live.judged)} of ${plural(live.people, "player")}` : "none yet",
+    difference: live?.judged ? `${points(live.difference)}, ${points(live.low)} to ${points(live.high)}` : "–",
+    chance: live?.judged ? `${percent1(live.chance)}; promoted at ${percent1(live.allowed)}` : "–",
+    cost: cost === null || cost === undefined ? "–" : `${usd(cost)} an hour`,
+  }));
+}
+
+const STEPS = { share: "", promoted: "answers everybody", "rolled-back": "rolled back", stopped: "stopped" };
+
+/** A version's way to the players by policy, and back, a line a step. @param {RolloutStep[] | undefined} steps @returns {[string, string][]} */
+export function rolledOut(steps) {
+  return (steps ?? []).map(({ step, at, champion, share, why }) => [
+    time(at),
+    `${step === "share" ? `${percent(share)} of the players` : STEPS[step]}, beside ${champion}: ${why}`,
+  ]);
 }
 
 /** @param {number} won @param {number} lost */

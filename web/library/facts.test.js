@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { know } from "../lib/models.js";
-import { compared, field, interval, isBase, judged, kind, measure, newestFirst, status, inWords } from "./facts.js";
+import { besides, compared, field, interval, isBase, judged, kind, measure, newestFirst, rolledOut, status, inWords } from "./facts.js";
 
 /** @param {string} text */
 const plain = (text) => text.replaceAll("\u00a0", " ");
@@ -16,8 +16,21 @@ test("the page names the champion, or that a bandit picks one, and how many chal
 
 test("a canary says which share of the players it answers", () => {
   const candidate = /** @type {const} */ ({ version: "4", role: "canary", share: 0.1, note: "", at: "" });
-  assert.equal(plain(status(version({ status: "canary" }), candidate)), "canary 10 %");
-  assert.equal(status(version({ status: "champion" }), candidate), "champion");
+  assert.equal(plain(status(version({ status: "canary" }), [candidate])), "canary 10 %");
+  assert.equal(status(version({ status: "champion" }), [candidate]), "champion");
+});
+
+test("versions beside the champion are told side by side, and a version's way to the players step by step", () => {
+  const live = { champion: "3", tries: 2, people: 9, judged: 80, won: 3, lost: 1, difference: 0.02, low: -0.01, high: 0.05, better: 3, worse: 1, chance: 0.2, allowed: 0.01 };
+  const [canary, shadow] = besides([
+    { version: "4", role: "canary", share: 0.25, watched: true, note: "", at: "", on_live: live, cost_per_hour_usd: 0.115 },
+    { version: "5", role: "shadow", share: 0, note: "", at: "", on_live: null, cost_per_hour_usd: null },
+  ]);
+  assert.deepEqual([canary.role, canary.drawings, canary.difference, canary.cost].map(plain), ["canary 25 %, watched", "80 of 9 players", "+2.0, \u22121.0 to +5.0", "$0.115 an hour"]);
+  assert.deepEqual([shadow.role, shadow.drawings, shadow.cost], ["shadow", "none yet", "–"]);
+  const steps = /** @type {any} */ ([{ step: "share", at: "2026-11-30T10:00:00Z", champion: "3", share: 0.05, why: "let through" }, { step: "rolled-back", at: "2026-11-30T11:00:00Z", champion: "3", share: 0, why: "worse" }]);
+  assert.deepEqual(rolledOut(steps).map(([, what]) => plain(what)), ["5 % of the players, beside 3: let through", "rolled back, beside 3: worse"]);
+  assert.deepEqual(rolledOut(undefined), []);
 });
 
 test("what nobody has judged has no accuracy", () => {

@@ -6,7 +6,7 @@ import { h } from "../lib/dom.js";
 import { percent1, time, usd } from "../lib/format.js";
 import { intervalBar } from "../lib/interval.js";
 import { colour, short } from "../lib/models.js";
-import { compared, interval, isBase, judged, kind, meaning, measure, newestFirst, onLive, status, inWords } from "./facts.js";
+import { besides, compared, interval, isBase, judged, kind, meaning, measure, newestFirst, onLive, rolledOut, status, inWords } from "./facts.js";
 
 /**
  * @typedef {import("./facts.js").Live} Live
@@ -35,13 +35,25 @@ export function versionList(model, from) {
     { class: "card versions", ...colour(model.model), "data-model": model.model },
     head,
     ...(why ? [h("p", { class: "why small" }, why)] : []),
+    ...tried(model.candidates ?? []),
     ...(lines.length ? [h("div", { class: "columns small quiet", "aria-hidden": "true" }, ...columns)] : [h("p", { class: "quiet small" }, "No version yet.")]),
     ...lines,
   );
 }
 
+/** The versions beside the champion, side by side. @param {import("./facts.js").Candidate[]} candidates */
+function tried(candidates) {
+  if (!candidates.length) return [];
+  const heads = ["Beside the champion", "Role", "Drawings", "Points, at any time", "By chance", "On AWS"];
+  const rows = besides(candidates).map((one) =>
+    h("tr", { "data-candidate": one.version }, h("th", { scope: "row" }, one.version), ...[one.role, one.drawings, one.difference, one.chance, one.cost].map((told) => h("td", {}, told))),
+  );
+  const head = h("thead", {}, h("tr", {}, ...heads.map((name) => h("th", { scope: "col" }, name))));
+  return [h("div", { class: "beside" }, h("table", { class: "candidates small" }, head, h("tbody", {}, ...rows)))];
+}
+
 /** @param {LibraryModel} model @param {Version} version @param {number} from */
-function versionOf({ model, candidate }, version, from) {
+function versionOf({ model, candidate, candidates }, version, from) {
   const created = version.created ? h("time", { datetime: version.created, title: version.created }, time(version.created)) : "–";
   const name = h("b", { class: "name" }, version.version, ...(isBase(version.version) ? [" ", h("span", { class: "badge" }, "base")] : []));
   return h(
@@ -51,7 +63,7 @@ function versionOf({ model, candidate }, version, from) {
       "summary",
       {},
       name,
-      h("span", {}, h("span", { class: "badge", "data-kind": version.status }, status(version, candidate))),
+      h("span", {}, h("span", { class: "badge", "data-kind": version.status }, status(version, candidates ?? (candidate ? [candidate] : [])))),
       h("span", { class: "created small" }, created),
       live("live", version.live, from),
       live("as shadow", version.as_shadow, from),
@@ -70,7 +82,7 @@ function live(what, counted, from) {
 }
 
 /** All there is on a version. @param {string} model @param {Version} version */
-export function provenance(model, { version, arn, digest, artifact, gate, beside, on_live, failed, lineage, metrics }) {
+export function provenance(model, { version, arn, digest, artifact, gate, beside, on_live, rollout, failed, lineage, metrics }) {
   const name = `${model} ${version}`;
   return h(
     "dl",
@@ -80,6 +92,7 @@ export function provenance(model, { version, arn, digest, artifact, gate, beside
     ...fact("Gate", gate),
     ...fact("Compared", pairs(compared(beside))),
     ...fact("On live drawings", pairs(onLive(on_live))),
+    ...fact("Way to players", pairs(rolledOut(rollout))),
     ...fact("ARN", arn && copyable(arn, arn, `the ARN of ${name}`)),
     ...fact("Digest", digest && copyable(digest, `sha256:${digest.slice(0, 24)}…`, `the digest of ${name}`)),
     ...fact("Artifact", artifact && copyable(artifact, artifact, `where ${name} is`)),
