@@ -50,7 +50,7 @@ MAX_GUESSES: Final = 64
 """The most guesses on one drawing, and so in an example: several times the number of models and candidates."""
 MAX_CANDIDATES: Final = 3
 """The most versions beside a champion."""
-MAX_ROLLOUT: Final = 60
+MAX_ROLLOUT: Final = 20
 """The most steps that are kept of a version's way to the players: the newest."""
 MAX_CORRECTIONS: Final = 64
 """The most corrections of a drawing by its player."""

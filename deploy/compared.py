@@ -1,6 +1,6 @@
 """Says in words how a version did beside the champion, for `gamenight models NAME`. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 

@@ -14,6 +14,7 @@ from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
 from contracts.events import (
+    MAX_CANDIDATES,
     CanaryHealth,
     DrawingAnswered,
     Event,
@@ -47,6 +48,8 @@ class CanaryPolicy:
     """An answer that takes longer is slow; 1 % of them may be."""
     unanswered: float = 0.01
     """The share of the drawings that may stay unanswered."""
+    candidates: int = MAX_CANDIDATES
+    """How many versions may stand beside a champion; a canary waits for a place."""
 
 
 def policy_of(settings: TrainingSettings) -> CanaryPolicy:
@@ -57,6 +60,7 @@ def policy_of(settings: TrainingSettings) -> CanaryPolicy:
         timedelta(minutes=settings.gate_canary_minutes),
         settings.gate_canary_slow_ms,
         settings.gate_canary_unanswered_percent / 100,
+        settings.candidates,
     )
 
 

@@ -152,7 +152,7 @@ class CanaryWatch:
         if champion is None or newest is None or newest.beside is None or newest.beside.champion != champion.version:
             return
         new = newest.at > champion.at and not newest.rollout and not self._model_log.was_tried(model, newest.version)
-        if newest.verdict == "promoted" and new and self._promoter.has_room(newest) and not self._against(newest):
+        if newest.verdict == "promoted" and new and self._promoter.has_room(newest, self._policy.candidates) and not self._against(newest):
             self.step(newest, begins(self._policy, f"the gate let it through: {newest.gate}"))
 
     def _against(self, version: ModelPublished) -> str | None:
@@ -167,7 +167,7 @@ class CanaryWatch:
         """Let a shadow that is better on live drawings answer the first share, if there are canaries; say whether it does."""
         if not self._policy.shares or version.live is None:
             return False
-        if self._promoter.has_room(version):
+        if self._promoter.has_room(version, self._policy.candidates):
             self.step(version, begins(self._policy, f"better on live drawings, {gate.on_live(version.live)}"))
         return True
 

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.paired import People, needed
+from tests.bench.training_canary import canary
 from tests.bench.training_kills import kills
 from tests.bench.training_manifest import manifest
 from tests.bench.training_people import poisoned, unseen
+from tests.bench.training_rollback import rollback
 from tests.bench.training_stages import end_to_end
 from tests.bench.training_triggers import triggers
 from tests.roster import BATCH_MODELS
@@ -169,7 +171,9 @@ PARTS: Final[dict[str, Callable[[argparse.Namespace], Iterator[str]]]] = {
     "poisoned": lambda given: poisoned(given.splits, given.models, given.liars),
     "manifest": lambda given: manifest(given.models, given.pythons),
     "gate": lambda given: gate(given.runs),
+    "canary": lambda given: canary(given.runs, lambda rng, gain: drawn(rng, WORLDS[0], *crowd(rng, WORLDS[0], gain, 200))),
     "kills": lambda _: kills(),
+    "rollback": lambda given: rollback(given.commands),
     "triggers": lambda _: triggers(),
 }
 
@@ -179,6 +183,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="which parts; not given: all")
     parser.add_argument("--runs", type=int, default=1000, help="of `gate`")
+    parser.add_argument("--commands", type=int, default=120, help="of `rollback`: rollbacks and promotions in turn")
     parser.add_argument(
         "--models", nargs="*", default=BATCH_MODELS, choices=BATCH_MODELS, help="that are rebuilt; not given: all"
     )

@@ -196,9 +196,10 @@ class Stage:
             )
         )
 
-    def candidate(self, version: str, role: Any, share: float = 0.0, *, model: str = "xgboost") -> None:
+    def candidate(self, version: str, role: Any, share: float = 0.0, *, model: str = "xgboost", **more: Any) -> None:
         """Put a version beside a model's champion."""
-        self.publish(CandidateSet(model=model, version=version, role=role, share=share, endpoint=f"gamenight-{model}"))
+        where = {"endpoint": f"gamenight-{model}", "variant": variant_of(version)}
+        self.publish(CandidateSet(model=model, version=version, role=role, share=share, **where, **more))
 
     def policy(self, lead: str, **parts: Any) -> None:
         """Set the model that is shown first, and the models that are not simply shown."""

@@ -519,14 +519,21 @@ def test_the_library_shows_what_every_version_is_and_how_it_does(stage: Stage, v
     for version, approved in (("1", True), ("2", True), ("3", True), ("4", False)):
         stage.train(version, approved=approved)
     stage.promote("2", previous="1")
-    stage.candidate("3", "canary", 0.1)
+    stage.candidate("3", "canary", 0.1, watched=True)
+    stage.candidate("4", "shadow", place=1)
+    stage.endpoint("2", "1", "3", "4")
     stage.score("xgboost", 7, [7] * 9 + [1])
     stage.score("xgboost", 7, [7] * 4 + [1], version="3", shadow=True)
     library = visit(f"{stage.url}/library")
 
     versions = library.page.locator('.versions[data-model="xgboost"]')
     statuses = [versions.locator(f'.version[data-version="{version}"]').get_attribute("data-status") for version in "1234"]
-    assert statuses == ["previous", "champion", "canary", "refused"]
+    assert statuses == ["previous", "champion", "canary", "shadow"]
+    beside = versions.locator(".candidates tbody tr")
+    expect(beside).to_have_count(2)
+    expect(beside.first).to_contain_text(f"canary 10{NBSP}%, watched")
+    expect(beside.first).to_contain_text("an hour")
+    expect(beside.last).to_contain_text("shadow")
     expect(versions.locator('.version[data-version="3"] summary')).to_contain_text(f"canary 10{NBSP}%")
     expect(versions.locator('.version[data-version="2"] [data-what="live"]')).to_contain_text(f"90.0{NBSP}%")
     expect(versions.locator('.version[data-version="2"] [data-what="live"]')).to_contain_text("n = 10")
