@@ -152,7 +152,8 @@ class CanaryWatch:
         if champion is None or newest is None or newest.beside is None or newest.beside.champion != champion.version:
             return
         new = newest.at > champion.at and not newest.rollout and not self._model_log.was_tried(model, newest.version)
-        if newest.verdict == "promoted" and new and self._promoter.has_room(newest, self._policy.candidates) and not self._against(newest):
+        room = self._promoter.has_room(newest, self._policy.candidates)
+        if newest.verdict == "promoted" and new and room and not self._against(newest):
             self.step(newest, begins(self._policy, f"the gate let it through: {newest.gate}"))
 
     def _against(self, version: ModelPublished) -> str | None:
