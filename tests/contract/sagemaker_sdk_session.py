@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import boto3
 import numpy as np
+from sagemaker.core.experiments.run import Run, list_runs
 from sagemaker.core.helper.session_helper import Session
 from sagemaker.core.processing import FrameworkProcessor, ScriptProcessor
 from sagemaker.core.resources import (
@@ -176,6 +177,14 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
     ProcessingJob.get(framework.latest_job.processing_job_name, session=session).wait(poll=1)
     half = session.client("s3").get_object(Bucket=settings.bucket, Key=f"sdk/{name}/halved/half.txt")["Body"].read().decode()
 
+    with Run(experiment_name=name, run_name="first", sagemaker_session=trainer.sagemaker_session) as run:
+        run.log_parameter("depth", 3)
+        for step in range(3):
+            run.log_metric("loss", 1.0 / (step + 1), step=step)
+    [same] = list_runs(experiment_name=name, sagemaker_session=trainer.sagemaker_session)
+    component = session.client("sagemaker").describe_trial_component(TrialComponentName=f"{name}-first")
+    tracked = [same.run_name, component["Parameters"]["depth"]["NumberValue"], component["Metrics"][0]["Min"]]
+
     group = ModelPackageGroup.create(model_package_group_name=f"sdk-{uuid4()}", session=session)
     # ModelPackage.create and delete of sagemaker 3.27 read a ModelPackageName from the answer, which AWS does not give either.
     registered = session.client("sagemaker").create_model_package(
@@ -270,6 +279,7 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
         "script": [script.training_job_status, script.hyper_parameters["depth"], script.role_arn],
         "script_model": script.model_artifacts.s3_model_artifacts,
         "halved": half,
+        "tracked": [*tracked, component["Status"]["PrimaryStatus"]],
         "batch": list(np.load(io.BytesIO(answered), allow_pickle=False).shape),
         "listed": {kind: len(found) for kind, found in listed.items()},
     }

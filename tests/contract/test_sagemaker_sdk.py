@@ -43,6 +43,7 @@ def test_the_sdk_trains_registers_serves_asks_changes_and_deletes(cloud: Cloud, 
     assert came["described"] == [[came["package"]], [came["package"] + "9"]]
     assert came["batch"] == [7, 10], "a transform job of what a processing job made"
     assert came["halved"] == "4.5", "a processing job with a source_dir and a requirements.txt"
+    assert came["tracked"] == ["first", 3.0, 1 / 3, "Completed"], "a run of an experiment"
     assert came["variants"] == ["v1", "v2"]
     assert came["artifact"].startswith(f"s3://{settings.bucket}/sdk/")
     answered = np.load(tmp_path / "answer.npy", allow_pickle=False)

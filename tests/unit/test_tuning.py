@@ -59,7 +59,7 @@ async def test_a_tuning_job_that_is_not_taken_up_again_takes_its_training_jobs_w
 ) -> None:
     state, names = State(tmp_path / "state.sqlite"), Names("us-east-1", "1" * 12)
     unused: Any = None
-    parts = JobParts(state, names, Tags(state), tmp_path, images=unused, objects=unused, logs=unused)
+    parts = JobParts(state, names, Tags(state), tmp_path, images=unused, objects=unused, logs=unused, experiments=unused)
     killed(state, child, **left)
     training = TrainingJobs(parts, unused)
     tuning = TuningJobs(parts, training)

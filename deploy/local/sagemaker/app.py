@@ -19,6 +19,7 @@ from deploy.local.sagemaker.containers import Images, reap
 from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.endpoints import Endpoints
 from deploy.local.sagemaker.errors import AwsError
+from deploy.local.sagemaker.experiments import Experiments
 from deploy.local.sagemaker.http_server import Handle, HttpServer, Request, Response
 from deploy.local.sagemaker.identity import CallerIdentity
 from deploy.local.sagemaker.invoking import Invoking
@@ -70,7 +71,8 @@ class Sagemaker:
         self.capturing = Capturing(objects)
         self.invoking = Invoking(names, self.capturing)
         requirements = Requirements(home)
-        shared = JobParts(self.state, names, tags, home, images, objects, logs)
+        experiments = Experiments(self.state, names, tags)
+        shared = JobParts(self.state, names, tags, home, images, objects, logs, experiments)
         self.jobs = TrainingJobs(shared, requirements)
         self.endpoints = Endpoints(
             *(self.state, names, images, objects, logs, tags, models, configs, self.invoking, requirements, home)
@@ -80,21 +82,29 @@ class Sagemaker:
         processing = ProcessingJobs(shared, self.jobs.turns, requirements)
         tuning = TuningJobs(shared, self.jobs)
         self.runs = (transforms, processing, tuning)
-        parts = (self.jobs, models, configs, self.endpoints, packages, tags, *self.runs)
+        parts = (self.jobs, models, configs, self.endpoints, packages, tags, experiments, *self.runs)
         self.operations = {
             "sagemaker": {name: operation for part in parts for name, operation in part.operations().items()},
             "logs": logs.operations(),
             "application-autoscaling": self.scaling.operations(),
+            "sagemaker-metrics": experiments.metrics.operations(),
             **CallerIdentity(settings.role_arn, self.state).operations(),
         }
 
     async def answer(self, target: str, request: bytes) -> Document:
-        """Answer an operation of the control plane or of CloudWatch Logs.
+        """Answer an operation that X-Amz-Target names: of the control plane, CloudWatch Logs or Application Auto Scaling.
 
         Raises:
             AwsError: If the operation is refused, as AWS would refuse it.
         """
-        model = wire.operation(target)
+        return await self.answer_to(wire.operation(target), request)
+
+    async def answer_to(self, model: OperationModel, request: bytes) -> Document:
+        """Answer an operation with JSON.
+
+        Raises:
+            AwsError: If the operation is refused, as AWS would refuse it.
+        """
         operation = self._operation(model)
         try:
             given = json.loads(request or b"{}")
@@ -185,6 +195,10 @@ def _answering(service: Sagemaker, key: str, secret: str, region: str) -> Handle
                     return Response(200, headers | answered.headers, answered.body)
                 case ["", ""] if request.method == "POST":
                     answer = await service.answer(target, request.body)
+                    return Response(200, headers | {"Content-Type": _AMZ_JSON}, json.dumps(answer).encode())
+                case ["", "BatchPutMetrics"] if request.method == "PUT":
+                    model = wire.service("sagemaker-metrics").operation_model("BatchPutMetrics")
+                    answer = await service.answer_to(model, request.body)
                     return Response(200, headers | {"Content-Type": _AMZ_JSON}, json.dumps(answer).encode())
             name = wire.runtime_operation(request.method, path) or f"{request.method} {path}"
             raise AwsError("UnknownOperationException", f"{name} is not on this machine: {DOCUMENTED}", 404)

@@ -17,6 +17,7 @@ from deploy.local.sagemaker import wire
 from deploy.local.sagemaker.containers import ContainerProcess, Images
 from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError, in_use, invalid
+from deploy.local.sagemaker.experiments import Experiments
 from deploy.local.sagemaker.job_folder import FAILURE_LENGTH
 from deploy.local.sagemaker.listing import Listing
 from deploy.local.sagemaker.logs import Logs
@@ -48,6 +49,7 @@ class JobParts:
     images: Images
     objects: Objects
     logs: Logs
+    experiments: Experiments
 
 
 class RunFailed(Exception):
@@ -121,6 +123,7 @@ class JobRuns(ABC):
         self.images = parts.images
         self.objects = parts.objects
         self.logs = parts.logs
+        self.experiments = parts.experiments
         self.runs: dict[str, JobRun] = {}
         self.folder = parts.home / f"{self.kind}s"
         """Holds the folders of the jobs that run."""
@@ -179,6 +182,7 @@ class JobRuns(ABC):
         if self.state.get(self.kind, name):
             raise in_use(f"{self.taken} ({arn})")
         self.refuse(request)
+        self.experiments.attach(request.get("ExperimentConfig"), self.kind, name, arn)
         document = {**request, **self.defaults(request), f"{self.prefix}JobArn": arn, "CreationTime": wire.now()}
         self.tags.hang(arn, request.get("Tags"))
         self.keep(document, "InProgress")

@@ -10,6 +10,9 @@ _MOST: Final = 50
 _ARNS: Final = {
     "endpoint": "EndpointArn",
     "endpoint-config": "EndpointConfigArn",
+    "experiment": "ExperimentArn",
+    "experiment-trial": "TrialArn",
+    "experiment-trial-component": "TrialComponentArn",
     "hyper-parameter-tuning-job": "HyperParameterTuningJobArn",
     "model": "ModelArn",
     "model-package": "ModelPackageArn",
@@ -44,6 +47,10 @@ class Tags:
     def forget(self, arn: str) -> None:
         """Drop all tags of a resource that is deleted."""
         self._state.drop("tags", arn)
+
+    def of(self, arn: str) -> list[Document]:
+        """Return the tags of a resource."""
+        return _listed(self._of(arn))
 
     async def add(self, request: Document) -> Document:
         """Add tags, or change their values."""
