@@ -233,10 +233,13 @@ def watched() -> list["asyncio.Task[None]"]:
 async def test_a_metric_whose_expression_never_ends_stops_neither_the_others_nor_the_service(stage: Stage) -> None:
     metrics = [{"Name": "endless", "Regex": "(a+)+$"}, {"Name": "loss", "Regex": r"loss=([0-9.]+|nan)"}]
     script = "print('a' * 60 + '!'); print('loss=0.5'); print('loss=.'); print('x' * 10**6); print('loss=0.25', flush=True)"
+    ours = Path("/proc/self/autogroup")
+    before = ours.read_text() if ours.exists() else ""
     async with stage.service() as ask:
         await ask.job("measured", script, MetricDefinitions=metrics)
         job = await ask.secondary("measured", "Completed")
 
+        assert (ours.read_text() if ours.exists() else "") == before, "looking for metrics slows this service down"
         assert [(one["MetricName"], one["Value"]) for one in job["FinalMetricDataList"]] == [("loss", 0.25)]
         told = await ask("logs:FilterLogEvents", logGroupName="/aws/sagemaker/TrainingJobs", filterPattern='"metric endless"')
         assert len(told["events"]) == 1

@@ -42,6 +42,7 @@ async def found(
         *(sys.executable, "-I", "-S", finding.__file__, json.dumps(definitions)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,  # else its niceness would be that of this whole service, where the kernel weighs sessions
     )
     assert process.stdin
     assert process.stdout
