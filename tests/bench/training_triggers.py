@@ -18,10 +18,8 @@ from tests.bench.rebuilding_game import MODEL, RebuildingGame, rebuilding_game, 
 LABELS: Final = 60
 EVERY_S: Final = 40.0
 COOLDOWN_S: Final = 20.0
-QUIET_S: Final = 60.0
+QUIET_S: Final = 20.0
 """How long it is looked at a game in which nothing is new."""
-SETTLE_S: Final = 5.0
-"""How long labels take to the log, the archive and the next look of the trainer, at least."""
 
 
 def commands(game: RebuildingGame, trigger: str) -> list[RetrainModel]:
