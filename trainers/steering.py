@@ -256,8 +256,8 @@ class Steering:
             return f"nothing to do: {model} {command.failed} is no candidate"
         if command.role == "none" or command.version is None:
             removed = self._promoter.untry(model, _note(command), command.failed or command.version)
-            gone = " and ".join(one.version for one in removed)
-            return f"{model} {gone} is no candidate any more" if gone else f"{model} has no candidate"
+            gone = " and ".join(one.version for one in removed) + (" are no candidates" if removed[1:] else " is no candidate")
+            return f"{model} {gone} any more" if removed else f"{model} has no candidate"
         share = command.share if command.role == "canary" else 0.0
         wanted, published = (command.role, share, command.watched), self._version(model, command.version)
         before = next((one for one in self._model_log.beside(model) if one.version == command.version), None)

@@ -409,8 +409,11 @@ def test_what_the_gate_refused_is_never_promoted_and_never_a_canary_but_may_be_a
     assert trainer.weights()["v3"] == 0.0
 
 
-def test_a_canary_takes_the_shadows_place_and_is_no_candidate_any_more_once_it_is_promoted(trainer, asking):
-    assert trainer.attempt("canary", "6", 0.1).message == "xgboost 6 answers 10% of the players"
+def test_a_canary_stands_beside_the_shadow_and_is_no_candidate_any_more_once_it_is_promoted(trainer, asking):
+    told = "xgboost 6 answers 10% of the players; 2 versions stand beside the champion"
+    assert trainer.attempt("canary", "6", 0.1).message == told
+    assert [one.version for one in trainer.log.model_log.beside("xgboost")] == ["6", "3"]
+    assert trainer.weights()["v3"] == trainer.weights()["v6"] == 0.0
     config = trainer.config()
     assert trainer.attempt("canary", "6", 0.25).outcome == "done"
     assert trainer.log.model_log.candidate("xgboost").share == 0.25
@@ -422,7 +425,8 @@ def test_a_canary_takes_the_shadows_place_and_is_no_candidate_any_more_once_it_i
 
     assert trainer.attempt("canary", "6", 0.5).message == "xgboost 6 answers everybody already"
     assert trainer.attempt("shadow", "2").outcome == "done"
-    assert trainer.attempt("none").message == "xgboost 2 is no candidate any more"
+    assert trainer.attempt("none", "2").message == "xgboost 2 is no candidate any more"
+    assert trainer.attempt("none").message == "xgboost 3 is no candidate any more"
     assert trainer.attempt("none").message == "xgboost has no candidate"
 
 

@@ -22,6 +22,7 @@ from tests.histories import BEGAN, example, named, promoted, published, shown
 from tests.roster import ROSTER
 from trainers import gate
 from trainers.approval import Approvals
+from trainers.judging import tries
 from trainers.model_log import ModelLog
 from trainers.promote import Promoter
 from trainers.shadow_pairs import ShadowPairs
@@ -264,6 +265,7 @@ def test_two_shadows_have_each_their_own_evidence_and_look():
     desk.promoter.try_beside(desk.log.published("xgboost")["4"], "shadow", 0.0, "ada")
     desk.watch.look()
     assert desk.log.published("xgboost")["4"].live.tries == 4, "a look that is over is spent"
+    assert tries([published("9", 9, live=lives[1])], "1") == 4, "also if its version was looked at beside another since"
 
 
 def test_a_forced_promotion_is_watched_too_and_taken_back_with_what_was_seen():

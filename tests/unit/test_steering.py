@@ -364,6 +364,10 @@ def test_several_versions_stand_beside_a_champion_and_one_too_many_is_refused_wi
     assert [one.version for one in desk.model_log.beside("xgboost")] == ["5", "3", "1"]
     assert desk.obey(attempt("none", "3")).message == "xgboost 3 is no candidate any more"
     assert desk.obey(attempt("none", "9")).message == "xgboost 9 is no candidate: beside the champion stands 5, 1"
+    desk.obey(attempt("shadow", "3"))
+    assert desk.obey(attempt("none")).message == "xgboost 5 and 3 and 1 are no candidates any more"
+    desk.obey(attempt("canary", "5", 0.1))
+    desk.obey(attempt("shadow", "1"))
     desk.obey(promote("5"))
     assert [one.version for one in desk.model_log.beside("xgboost")] == ["1"], "whoever else is a shadow stays one"
     assert desk.obey(attempt("none")).message == "xgboost 1 is no candidate any more"
