@@ -408,8 +408,9 @@ class DrawingAnswered(Event):
     """All guesses on a finished drawing, and the drawing as the models read it, for the learners.
 
     Written by streams (router) when every model has answered or was given up, at the latest at the blend's deadline; guesses
-    that come later follow in another one, without the features. Read by the joiner; the API reads each guess as it comes,
-    as GuessMade. What comes of a drawing is put together by `guess_part`, so twice is harmless: the first of each counts.
+    that come later follow in another one, without the features. Read by the joiner, and by the trainer while it watches a
+    canary; the API reads each guess as it comes, as GuessMade. What comes of a drawing is put together by `guess_part`, so
+    twice is harmless: the first of each counts.
     """
 
     topic: ClassVar[str] = "answers.v1"
