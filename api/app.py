@@ -44,6 +44,7 @@ from api.ops.jobs import job_routes
 from api.ops.metrics_route import Lag, metrics_router
 from api.ops.operators import Operators
 from api.ops.routes import router
+from api.ops.token_audit import LOOK_S, TokenAudit
 from api.pages import WEB, Policy, add_pages
 from api.play.feed import TICK_S as FEED_S
 from api.play.feed import PlayerFeed
@@ -148,7 +149,9 @@ def create_app(
             await asyncio.sleep(0.02)
         recent.total = 0  # watchers see the number of drawings since the start
         board.changes()  # they are in every snapshot
-        ticks = ((GAME_S, game.tick), (WATCH_S, watchers.tick), (FEED_S, feed.tick))
+        ticks = [(GAME_S, game.tick), (WATCH_S, watchers.tick), (FEED_S, feed.tick)]
+        if signer:
+            ticks.append((LOOK_S, TokenAudit(settings.home, audit, signing).look))
         ticking = [asyncio.create_task(tick_every(seconds, tick)) for seconds, tick in ticks]
         ticking.append(asyncio.create_task(watchers.estimate()))
         log.info("started", models=[*board.catalog.champions, *board.catalog.snapshots])
@@ -161,7 +164,7 @@ def create_app(
 
     app = FastAPI(title="Game Night", version=version("gamenight"), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_exception_handler(RequestValidationError, not_valid)
-    app.include_router(router(door, bus, board, latency, commands, audit, teachers, drift, honest, health, metrics))
+    app.include_router(router(door, bus, board, latency, commands, audit, teachers, drift, honest, health, metrics, proofs))
     app.include_router(card_router(door, board, audit))
     app.include_router(cost_router(settings, board, latency, rates))
     app.include_router(datasets_router(door, board))

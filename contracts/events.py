@@ -1846,8 +1846,9 @@ class CommandsEvent(SignedEvent):
 
 TRIGGERED: Final = "trainer"
 DRIFT_POLICY: Final = "drift policy"
-POLICIES: Final = frozenset({TRIGGERED, DRIFT_POLICY})
-"""By whom commands are that the trainer gives itself."""
+GATE_POLICY: Final = "gate policy"
+POLICIES: Final = frozenset({TRIGGERED, DRIFT_POLICY, GATE_POLICY})
+"""By whom commands are that the trainer gives itself, and what it does without one."""
 
 
 class Command(CommandsEvent):
@@ -2061,6 +2062,30 @@ class CommandRefused(CommandsEvent):
     """Why it was refused."""
 
 
+class CommandDone(CommandsEvent):
+    """Something was done at once, without a command to the trainer; kept for the audit.
+
+    An operator repairs or replays a rejected message, is given a token, or loses it; or the policy on versions tries, promotes
+    or removes one. Written by api.ops, and by the trainer of its policy, before it is done; read by the audit of api.ops. Twice
+    is harmless: the command_id is the same.
+    """
+
+    type: Literal["CommandDone"] = "CommandDone"
+    command_id: UUID
+    command: Name
+    """What was done, as its route or `gamenight` calls it."""
+    target: Name
+    """To what: a topic, a model, an operator's token."""
+    by: Name
+    reason: Text = ""
+    via: Literal["cli", "http", "policy"] | None = None
+    """None: somebody has changed a file of the home."""
+    address: Name | None = None
+    token: Name | None = None
+    message: Text = ""
+    """What exactly."""
+
+
 class CommandCut(CommandsEvent):
     """A command was cut out of the log since it named a player who is forgotten; what of it names nobody stays for the audit.
 
@@ -2077,8 +2102,8 @@ class CommandCut(CommandsEvent):
     via: Literal["cli", "http", "policy", "router", "player"] | None = None
     address: Name | None = None
     token: Name | None = None
-    outcome: Literal["refused"] | None = None
-    """Whether it was refused at the door; of a command, CommandSettled has the outcome."""
+    outcome: Literal["refused", "done"] | None = None
+    """Whether it was refused at the door, or done at once; of a command, CommandSettled has the outcome."""
 
 
 class SignaturesBegan(CommandsEvent):
@@ -2328,6 +2353,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     ForgettingAdvanced,
     CommandSettled,
     CommandRefused,
+    CommandDone,
     CommandCut,
     SignaturesBegan,
     MessageRejected,
@@ -2401,6 +2427,7 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     ForgettingAdvanced: ("trainer",),
     CommandSettled: ("trainer",),
     CommandRefused: ("api",),
+    CommandDone: ("api", "trainer"),
     CommandCut: ("trainer",),
     SignaturesBegan: ("trainer",),
     MessageRejected: PROCESSES,

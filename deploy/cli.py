@@ -707,26 +707,27 @@ def _list_operators(as_json: bool) -> None:
         console.print(people.operators_table(listed))
 
 
+TokenWhy = Annotated[str, typer.Option("--why", "--reason", help="Why; kept in the audit, for good.")]
 OperatorName = Annotated[str, typer.Argument(help="An operator's name: letters, digits, _ . and -.")]
 
 
 @operators_app.command("add")
-def add_operator(name: OperatorName, as_json: Json = False) -> None:
+def add_operator(name: OperatorName, why: TokenWhy = "", as_json: Json = False) -> None:
     """Give an operator a token of their own, valid at once; it is shown only now."""
     from deploy import operators as people
 
-    token = people.add_operator(Settings.load(), name)
+    token = people.add_operator(Settings.load(), name, why)
     if not _printed({"name": name, "token": token}, as_json):
         errors.print(f"This is the token of {name}. It is shown only now; set GAMENIGHT_OPERATOR_TOKEN to it:", soft_wrap=True)
         print(token)
 
 
 @operators_app.command("revoke")
-def revoke_operator(name: OperatorName, as_json: Json = False) -> None:
+def revoke_operator(name: OperatorName, why: TokenWhy = "", as_json: Json = False) -> None:
     """Revoke an operator's token: commands with it are refused from now on."""
     from deploy import operators as people
 
-    people.revoke_operator(Settings.load(), name)
+    people.revoke_operator(Settings.load(), name, why)
     if not _printed({"name": name, "revoked": True}, as_json):
         console.print(f"{name} is no operator any more")
 
@@ -734,6 +735,7 @@ def revoke_operator(name: OperatorName, as_json: Json = False) -> None:
 @app.command()
 def audit(
     since: Annotated[str | None, typer.Option(help="30m, 2h, 7d ago, or a time as 2026-11-29T14:30.")] = None,
+    until: Annotated[str | None, typer.Option(help="Only what was given before this time; all of the log is read.")] = None,
     who: Annotated[str | None, typer.Option(help="Only what this operator wanted.")] = None,
     target: Annotated[str | None, typer.Option("--model", "--target", help="Only what concerns this model.")] = None,
     command: Annotated[str | None, typer.Option(help="Only this command, such as promote.")] = None,
@@ -745,12 +747,18 @@ def audit(
 
     from deploy import operators as people
 
-    after = None if since is None else people.time_of(since, datetime.now(UTC)).isoformat()
-    asked = {"since": after, "who": who, "target": target, "command": command, "limit": limit}
+    times = {
+        name: None if text is None else people.time_of(text, datetime.now(UTC)).isoformat()
+        for name, text in (("since", since), ("until", until))
+    }
+    asked = {**times, "who": who, "target": target, "command": command, "limit": limit}
     query = urlencode({name: value for name, value in asked.items() if value is not None})
-    listed = _asked("GET", f"/api/ops/audit?{query}").json()
+    answer = _asked("GET", f"/api/ops/audit?{query}", patience_s=10 if until is None else 300)
+    listed, older = answer.json(), answer.headers.get("X-Older-Until")
     if not _printed(listed, as_json):
         console.print(people.audit_table(listed) if listed else "no such command was given")
+    if older:
+        errors.print(f"There may be older ones: gamenight audit --until {older}", soft_wrap=True)
 
 
 Batch = Annotated[str, typer.Argument(help="A batch model, such as xgboost.")]
@@ -1276,12 +1284,16 @@ def repair_rejected(
 
 @rejected_app.command("replay")
 def replay_rejected(
-    rejection_ids: Annotated[list[UUID], typer.Argument(help="IDs of rejected messages.")], as_json: Json = False
+    rejection_ids: Annotated[list[UUID], typer.Argument(help="IDs of rejected messages.")],
+    reason: Reason = "",
+    as_json: Json = False,
 ) -> None:
     """Publish messages, repaired or not, on their topics again; exit status 2 at the first that is no event of its topic."""
-    done = []
+    from urllib.parse import urlencode
+
+    done, why = [], urlencode({"reason": reason})
     for rejection_id in rejection_ids:
-        one = _asked("POST", f"/api/ops/rejected/{rejection_id}/replay").json()
+        one = _asked("POST", f"/api/ops/rejected/{rejection_id}/replay?{why}").json()
         done.append(one)
         if not as_json:
             console.print(f"replayed: {rejection_id} is now {one['topic']}/{one['partition']}/{one['offset']}", soft_wrap=True)
@@ -1424,7 +1436,7 @@ def _url(settings: Settings) -> str:
     return game_url(settings)
 
 
-def _asked(method: str, path: str, body: dict[str, Any] | None = None) -> "httpx.Response":
+def _asked(method: str, path: str, body: dict[str, Any] | None = None, patience_s: float = 10) -> "httpx.Response":
     """Send a request to the game and return the answer; what it says instead is raised, see `deploy.failures.answered`."""
     import httpx
 
@@ -1435,7 +1447,9 @@ def _asked(method: str, path: str, body: dict[str, Any] | None = None) -> "httpx
     elif settings.operator_token is not None:  # who and why is shown to operators alone
         headers["Authorization"] = f"Bearer {settings.operator_token}"
     try:
-        response = httpx.request(method, f"{_url(settings)}{path}", json=body, headers=headers, timeout=10, trust_env=False)
+        response = httpx.request(
+            method, f"{_url(settings)}{path}", json=body, headers=headers, timeout=patience_s, trust_env=False
+        )
     except httpx.TransportError as error:
         raise CommandFailed(f"no game answers at {_url(settings)} ({error}): start it with make play") from error
     return answered(response)

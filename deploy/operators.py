@@ -1,7 +1,9 @@
 """Shows the operators of a home and what was commanded, for people and for machines."""
 
+import os
 import re
 from datetime import UTC, datetime, timedelta
+from getpass import getuser
 from typing import Any, Final
 
 from rich import box
@@ -10,7 +12,10 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from api.apps.keyring import OPERATORS, Keyring, KeyringError
+from api.apps.keys import digest
+from api.folds.audit_log import OPERATOR_ADDED, OPERATOR_REVOKED
 from api.ops.operators import HOUSE
+from api.ops.token_audit import leave_note, token_name
 from contracts.settings import Settings
 from deploy.failures import CommandDeclined
 
@@ -31,29 +36,52 @@ def operators(settings: Settings) -> list[dict[str, Any]]:
     ]
 
 
-def add_operator(settings: Settings, name: str) -> str:
-    """Make an operator's token, and return it.
+def add_operator(settings: Settings, name: str, why: str = "") -> str:
+    """Make an operator's token, and return it; the API puts it into the audit.
 
     Raises:
         KeyringError: If the name is taken, or none.
+        CommandDeclined: If there has to be a reason, and there is none.
     """
+    _reasoned(settings, why)
     if name.lower() in RESERVED:
         raise KeyringError(f"{name} is the name of a part of the game: use another one")
-    return Keyring(settings.home, OPERATORS).add(name)
+    token = Keyring(settings.home, OPERATORS).add(name)
+    leave_note(settings.home, OPERATOR_ADDED, token_name(name, digest(token)), why, _user())
+    return token
 
 
-def revoke_operator(settings: Settings, name: str) -> None:
-    """Take an operator's token away.
+def revoke_operator(settings: Settings, name: str, why: str = "") -> None:
+    """Take an operator's token away; the API puts it into the audit.
 
     Raises:
         KeyringError: If there is no such operator.
+        CommandDeclined: If there has to be a reason, and there is none.
     """
+    _reasoned(settings, why)
     if name == HOUSE:
         raise KeyringError(
             f"the token of the house is GAMENIGHT_OPERATOR_TOKEN, or in {settings.home}/secrets/operator_token:"
             " change it there and start the game again"
         )
-    Keyring(settings.home, OPERATORS).revoke(name)
+    ring = Keyring(settings.home, OPERATORS)
+    held = ring.known().get(name)
+    if held is not None:
+        leave_note(settings.home, OPERATOR_REVOKED, token_name(name, held), why, _user())
+    ring.revoke(name)
+
+
+def _reasoned(settings: Settings, why: str) -> None:
+    if settings.why_required and not why.strip():
+        raise CommandDeclined("say why: --why TEXT")
+
+
+def _user() -> str:
+    """Return who the system says is at work."""
+    try:
+        return getuser()
+    except (KeyError, OSError):  # as in a container, where nobody has a name
+        return str(os.getuid())
 
 
 def operators_table(listed: list[dict[str, Any]]) -> Table:

@@ -19,6 +19,7 @@ from contracts.events import (
     PROCESSES,
     SIGNED,
     Command,
+    CommandDone,
     CommandsEvent,
     Event,
     Process,
@@ -243,10 +244,11 @@ def _beyond(event: SignedEvent) -> str | None:
     """Return why its signer may not write an event, whoever has the key; None: it may."""
     if event.signer not in writers_of(type(event)):
         return f"the {event.signer} gives no {event.type}"
-    if not isinstance(event, Command):
+    if not isinstance(event, Command | CommandDone):
         return None
     inside = event.token is None and event.address is None
-    if event.signer == "router" and not (_reports(event) and event.by == event.via == "router" and inside):
+    by_itself = inside and event.by == event.via == "router" and isinstance(event, Command) and _reports(event)
+    if event.signer == "router" and not by_itself:
         return "the router only reports versions that failed, as itself"
     if event.signer == "trainer" and not (event.via == "policy" and event.by in POLICIES and inside):
         return "the trainer gives commands by its policies alone"

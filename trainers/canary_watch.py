@@ -18,7 +18,8 @@ from trainers.approval import Approvals
 from trainers.canary import CanaryCalls, CanaryPolicy, NextStep, begins, decide
 from trainers.live_evidence import LiveEvidence, read_on
 from trainers.model_log import ModelLog
-from trainers.promote import BY_POLICY, Promoter
+from trainers.policy_audit import BY_POLICY
+from trainers.promote import Promoter
 from trainers.serving import ServingFailed
 
 log = structlog.get_logger()

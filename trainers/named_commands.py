@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contracts.events import (
     Command,
     CommandCut,
+    CommandDone,
     CommandRefused,
     CommandSettled,
     CommandsEvent,
@@ -58,16 +59,16 @@ def remnants(records: Iterable[Record], against: Callable[[Record, SignedEvent],
             continue
         if isinstance(event, CommandSettled):
             yield event.model_copy(update={"message": "", "signer": None, "signature": None})
-        elif isinstance(event, Command | CommandRefused):
-            refused = isinstance(event, CommandRefused)
+        elif isinstance(event, Command | CommandRefused | CommandDone):
+            refused, done = isinstance(event, CommandRefused), isinstance(event, CommandDone)
             yield CommandCut(
                 command_id=event.command_id,
                 at=event.at,
-                command=event.command if isinstance(event, CommandRefused) else event.type,
+                command=event.type if isinstance(event, Command) else event.command,
                 target="-" if refused else event.target,
                 by=event.by[:200],
                 via=event.via,
                 address=event.address,
                 token=event.token,
-                outcome="refused" if refused else None,
+                outcome="refused" if refused else "done" if done else None,
             )

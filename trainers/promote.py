@@ -29,10 +29,9 @@ from contracts.events import (
 from contracts.ports import Bus
 from trainers.example_sink import ACKNOWLEDGED_S
 from trainers.model_log import ModelLog
+from trainers.policy_audit import done_by_policy
 from trainers.serving import Serving, ServingFailed, endpoint_of
 
-BY_POLICY: Final = "by policy"
-"""How the note of what nobody has asked for begins."""
 TIDY_AFTER: Final = timedelta(minutes=10)
 """How long a version that no event names stays on its endpoint: until then a rollback to it takes less than a second."""
 
@@ -59,6 +58,13 @@ class Promoter:
     def say(self, event: Event) -> None:
         """Publish an event and apply it."""
         say(self._bus, self._model_log, event)
+
+    def _change(self, event: ModelPromoted | CandidateSet) -> None:
+        """Publish who answers, or stands beside; before that, what of it is for the audit."""
+        done = done_by_policy(event, self._model_log.champion(event.model))
+        if done is not None:
+            self.say(done)
+        self.say(event)
 
     def amend(self, model: str, version: str, **changed: object) -> ModelPublished:
         """Publish a version with some fields changed, if they differ; return the version after that."""
@@ -122,7 +128,7 @@ class Promoter:
                 previous=good.version if good and variant_of(good.version) in stands else None,
                 note=note,
             )
-            self.say(event)
+            self._change(event)
             for candidate in self._model_log.beside(model):
                 if candidate.version == version:
                     self._untry(candidate, "it answers everybody now")
@@ -188,7 +194,7 @@ class Promoter:
                 elif other.version != published.version and other.place == place:
                     self._untry(other, f"{published.version} takes its place: {note}")
             told = {"endpoint": endpoint, "variant": variant_of(published.version), "note": note, "watched": watched}
-            self.say(CandidateSet(model=model, version=published.version, role=role, share=share, place=place, **told))
+            self._change(CandidateSet(model=model, version=published.version, role=role, share=share, place=place, **told))
             log.info("candidate", model=model, version=published.version, role=role, share=share)
 
     def _place(self, published: ModelPublished, role: str) -> int:
@@ -277,7 +283,7 @@ class Promoter:
     def _untry(self, candidate: CandidateSet, note: str) -> None:
         self._end_rollout(candidate, note)
         gone = {"role": "none", "share": 0.0, "watched": False, "endpoint": "", "variant": "", "note": note, "at": now()}
-        self.say(candidate.model_copy(update=gone))
+        self._change(candidate.model_copy(update=gone))
 
     def _stand(self, first: ModelPublished, named: list[ModelPublished]) -> None:
         """Make the endpoint serve a version and the others beside it, or as many of them as it can."""

@@ -19,7 +19,8 @@ from trainers.canary import policy_of
 from trainers.canary_watch import CanaryWatch
 from trainers.live_evidence import LiveEvidence
 from trainers.model_log import ModelLog
-from trainers.promote import BY_POLICY, Promoter
+from trainers.policy_audit import BY_POLICY
+from trainers.promote import Promoter
 from trainers.registry import by_hand
 from trainers.serving import ServingFailed
 

@@ -4,7 +4,7 @@ Pure and bounded: of the log, which keeps all for good, it has the newest. Twice
 has one outcome.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import ClassVar, Final, Literal
 from uuid import UUID
@@ -17,6 +17,7 @@ from contracts.events import (
     TRAINING_ENDS,
     Command,
     CommandCut,
+    CommandDone,
     CommandRefused,
     CommandSettled,
     Event,
@@ -26,8 +27,10 @@ from contracts.events import (
 )
 
 MAX_AUDITED: Final = 20_000
-"""How many of the newest commands are told; `gamenight` reads no more of the log than that."""
-Given = Command | CommandRefused | CommandCut
+"""How many of the newest commands are told; older ones are read off the log when they are asked for."""
+OPERATOR_ADDED: Final = "operators add"
+OPERATOR_REVOKED: Final = "operators revoke"
+Given = Command | CommandRefused | CommandDone | CommandCut
 _OF_ALL: Final = frozenset(Command.model_fields) - {"target"}
 
 
@@ -55,14 +58,23 @@ class Audited(BaseModel):
 class AuditLog:
     """The newest commands, as the audit tells them."""
 
-    takes: ClassVar[tuple[type[Event], ...]] = (Command, CommandCut, CommandRefused, CommandSettled, TrainingAdvanced)
+    takes: ClassVar[tuple[type[Event], ...]] = (
+        Command,
+        CommandCut,
+        CommandDone,
+        CommandRefused,
+        CommandSettled,
+        TrainingAdvanced,
+    )
 
-    def __init__(self) -> None:
-        """Start empty; `apply` the topic from its start."""
-        self._commands: FIFOCache[UUID, Given] = FIFOCache(MAX_AUDITED)
-        self._ends: FIFOCache[UUID, CommandSettled] = FIFOCache(MAX_AUDITED)
+    def __init__(self, most: int = MAX_AUDITED) -> None:
+        """Start empty, for so many commands; `apply` the topic from its start."""
+        self._commands: FIFOCache[UUID, Given] = FIFOCache(most)
+        self._ends: FIFOCache[UUID, CommandSettled] = FIFOCache(most)
         self._trained: FIFOCache[UUID, TrainingAdvanced] = FIFOCache(MAX_AUDITED)
         """How rebuilds ended, of which older ones have no CommandSettled."""
+        self._tokens: dict[str, bool] = {}
+        """Whether each operator's token of which it tells is valid."""
 
     def apply(self, event: Given | CommandSettled | TrainingAdvanced) -> None:
         """Apply a command, a refusal, or the outcome of a command."""
@@ -76,6 +88,37 @@ class AuditLog:
             self._ends.setdefault(event.command_id, event)
         else:
             self._commands.setdefault(event.command_id, event)
+            if isinstance(event, CommandDone) and event.command in (OPERATOR_ADDED, OPERATOR_REVOKED):
+                self._tokens[event.target] = event.command == OPERATOR_ADDED and self._tokens.get(event.target, True)
+
+    @property
+    def tokens(self) -> Mapping[str, bool]:
+        """The operators' tokens that were ever made, as far as it is told, and whether each is valid still."""
+        return self._tokens
+
+    @property
+    def oldest(self) -> datetime | None:
+        """The time of the oldest entry, if older ones may be on the log; None: it has all."""
+        if len(self._commands) < self._commands.maxsize:
+            return None
+        return min(one.at for one in self._commands.values())
+
+    def page(self, events: Iterable[Event], until: datetime) -> "AuditLog":
+        """Return an audit of the newest commands up to a time, made of the whole log.
+
+        Args:
+            events: All of commands.v1 that is proven, in order.
+            until: The time.
+        """
+        found = AuditLog(int(self._commands.maxsize))
+        found._trained = self._trained
+        for event in events:
+            if isinstance(event, CommandSettled):
+                if event.command_id in found._commands:
+                    found.apply(event)
+            elif isinstance(event, Given) and event.at < until:
+                found.apply(event)
+        return found
 
     def forget(self, player_id: str) -> None:
         """Forget what was told of a player; that commands were given stays."""
@@ -123,8 +166,11 @@ class AuditLog:
             token=event.token,
             why="" if isinstance(event, CommandCut) else event.reason,
         )
-        if isinstance(event, CommandCut) and event.outcome == "refused":
-            return entry.model_copy(update={"outcome": "refused at the door", "settled": event.at})
+        if isinstance(event, CommandCut) and event.outcome is not None:
+            outcome = "done" if event.outcome == "done" else "refused at the door"
+            return entry.model_copy(update={"outcome": outcome, "settled": event.at})
+        if isinstance(event, CommandDone):
+            return entry.model_copy(update={"outcome": "done", "what": event.message, "settled": event.at})
         if isinstance(event, CommandRefused):
             return entry.model_copy(update={"outcome": "refused at the door", "message": event.message, "settled": event.at})
         trained = self._trained.get(event.command_id)

@@ -23,7 +23,7 @@ from api.folds.command_status import CommandStatus
 from api.limits import RateLimiter
 from api.metrics import Metrics
 from api.ops.operators import Operator, Operators, Refusal
-from contracts.events import Command, CommandRefused, ForgetPlayer
+from contracts.events import Command, CommandDone, CommandRefused, ForgetPlayer
 from contracts.ports import Bus
 
 WITHIN_S: Final = 5.0
@@ -198,7 +198,7 @@ class Door:
         said = await _said(request)
         event = CommandRefused(
             command_id=uuid4(),
-            command=request.scope["route"].path.removeprefix("/api/ops/").replace("/{rejection_id}", "")[:200],
+            command=_route(request),
             target=_storable(said.get("target", "")) or "-",
             reason=_storable(said.get("reason", "")),
             message=_storable(why, 2000),
@@ -209,6 +209,27 @@ class Door:
             await asyncio.wait_for(asyncio.wrap_future(self._bus.publish(event)), WITHIN_S)
         except (TimeoutError, RuntimeError) as failure:  # it is refused all the same
             log.warning("not audited", command=event.command, why=str(failure) or "not in time")
+
+    async def note(self, request: Request, target: str, reason: str, message: str) -> None:
+        """Put into the audit what an operator is about to do without a command.
+
+        Without a key it is in the log of the API alone: nobody would believe the entry.
+
+        Raises:
+            HTTPException: If the log does not acknowledge it; then it must not be done.
+            RequestValidationError: If it needs a reason and has none.
+        """
+        if self._why_required and not reason.strip():
+            raise RequestValidationError([wrong_field("say why: --why TEXT, or `reason`", ("reason",))])
+        if not self._signs:
+            return
+        told = {"command": _route(request), "target": target, "reason": _storable(reason, 500), "message": message}
+        try:
+            sent = self._bus.publish(CommandDone.model_validate({"command_id": uuid4(), **told, **self.given(request)}))
+            await asyncio.wait_for(asyncio.wrap_future(sent), WITHIN_S)
+        except (TimeoutError, RuntimeError) as failure:
+            why = f"the log did not acknowledge the entry of the audit ({failure or 'in time'}): nothing was done"
+            raise HTTPException(503, why) from failure
 
     async def put(self, command: Command) -> Accepted:
         """Publish a command; return once the broker has acknowledged it."""
@@ -233,6 +254,12 @@ class Door:
             )
         self._command_status.apply(command)
         return Accepted(command_id=str(command.command_id))
+
+
+def _route(request: Request) -> str:
+    """Return what is wanted, as its route is called."""
+    path: str = request.scope["route"].path
+    return path.removeprefix("/api/ops/").replace("/{rejection_id}", "")[:200]
 
 
 async def _said(request: Request) -> dict[str, str]:

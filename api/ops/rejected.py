@@ -9,7 +9,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,10 +17,11 @@ from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import structlog
-from fastapi import APIRouter, Depends, HTTPException, Query
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.metrics import Metrics
+from api.ops.door import Door
 from contracts.events import (
     SIGNED,
     CommandsEvent,
@@ -242,11 +243,12 @@ def told(case: Case, size: int) -> Rejected:
 
 
 def rejected_router(
-    commands: APIRouter, bus: Bus, metrics: Metrics, operator: Callable[..., str], refusals: dict[int | str, dict[str, Any]]
+    commands: APIRouter, bus: Bus, metrics: Metrics, door: Door, refusals: dict[int | str, dict[str, Any]]
 ) -> None:
     """Add the routes for rejected messages to those of operators."""
-    Operator = Annotated[str, Depends(operator)]  # noqa: N806 - a type
+    Operator = Annotated[str, Depends(door.operator)]  # noqa: N806 - a type
     Last = Annotated[int, Query(ge=1, le=20_000, description="how many of the newest records of rejected.v1 to search")]  # noqa: N806
+    Why = Annotated[str, Query(max_length=500, description="why; kept with the entry of the audit")]  # noqa: N806
     responses = refusals | {
         404: {"description": "No such message among the searched records"},
         409: {"description": "The message cannot be repaired or replayed like this"},
@@ -299,7 +301,7 @@ def rejected_router(
         return RejectedWhole(**told(case, 1 << 20).model_dump(), digest=case.rejected.digest, value=value, repaired=repaired)
 
     @commands.post("/api/ops/rejected/{rejection_id}/repair", tags=["operators"], responses=responses)
-    async def repair(rejection_id: UUID, mend: Mend, by: Operator, last: Last = 20_000) -> RejectedWhole:
+    async def repair(request: Request, rejection_id: UUID, mend: Mend, by: Operator, last: Last = 20_000) -> RejectedWhole:
         """Repair a message: keep what it should have been, which must be an event of its topic."""
         case = await one(rejection_id, last)
         try:
@@ -308,6 +310,7 @@ def rejected_router(
             audited("MessageRepaired", 409, rejection_id, by, reason=mend.reason)
             raise HTTPException(409, str(refused)) from refused
         source = case.rejected.source
+        await door.note(request, source, mend.reason, f"rejection_id={rejection_id}")
         await kept(MessageRepaired(rejection_id=rejection_id, source=source, value=value, by=by, reason=mend.reason))
         audited("MessageRepaired", 200, rejection_id, by, reason=mend.reason)
         case.repaired, case.replayed = value, None
@@ -317,7 +320,7 @@ def rejected_router(
         )
 
     @commands.post("/api/ops/rejected/{rejection_id}/replay", tags=["operators"], responses=responses)
-    async def replay(rejection_id: UUID, by: Operator, last: Last = 20_000) -> Replayed:
+    async def replay(request: Request, rejection_id: UUID, by: Operator, last: Last = 20_000, reason: Why = "") -> Replayed:
         """Publish the message, repaired or not, on its topic again."""
         case = await one(rejection_id, last)
         try:
@@ -325,6 +328,7 @@ def rejected_router(
         except RepairRefused as refused:
             audited("MessageReplayed", 409, rejection_id, by)
             raise HTTPException(409, str(refused)) from refused
+        await door.note(request, case.rejected.source, reason, f"rejection_id={rejection_id}")
         at = await kept(event)
         await kept(MessageReplayed(rejection_id=rejection_id, source=case.rejected.source, by=by))
         audited("MessageReplayed", 200, rejection_id, by, topic=at.topic)

@@ -1,5 +1,8 @@
 """Builds the HTTP routes that are not pages: operators' commands, and read-only queries for everybody (way 3, OPERATE)."""
 
+import asyncio
+from collections.abc import Iterator
+from datetime import datetime
 from itertools import islice
 from typing import Annotated, Any
 from uuid import UUID
@@ -25,7 +28,11 @@ from api.ops.library import LibraryModel, library
 from api.ops.rejected import rejected_router
 from api.ops.routing_state import RoutingState, routing
 from api.verdict import Status, Verdict
+from contracts.events import CommandsEvent, SignedEvent
 from contracts.ports import Bus
+from contracts.records import read
+from producers.signing import Proofs
+from producers.whole_log import all_records
 
 
 class Healthy(BaseModel):
@@ -43,6 +50,14 @@ class Healthy(BaseModel):
     """The age of the oldest answer that this is based on, in seconds."""
 
 
+def _proven(bus: Bus, proofs: Proofs | None) -> Iterator[SignedEvent]:
+    """Yield all of commands.v1 that is by whom it says."""
+    for record in all_records(bus, [CommandsEvent.topic]):
+        event = read(record, "api")
+        if isinstance(event, SignedEvent) and (proofs is None or proofs.against(record, event) is None):
+            yield event
+
+
 def router(
     door: Door,
     bus: Bus,
@@ -55,10 +70,20 @@ def router(
     honest: HonestAccuracy,
     health: Health,
     metrics: Metrics,
+    proofs: Proofs | None,
 ) -> APIRouter:
     """Build the HTTP routes that are not pages."""
     routes, commands = APIRouter(), door.router()
     Operator = Annotated[str, Depends(door.operator)]  # noqa: N806 - a type
+    paging = asyncio.Semaphore(1)  # the whole topic is read, and each signature proven
+
+    async def page(until: datetime) -> AuditLog:
+        async with paging:
+            try:
+                return await asyncio.to_thread(lambda: audit.page(_proven(bus, proofs), until))
+            except RuntimeError as failure:
+                raise HTTPException(503, f"commands.v1 cannot be read: {failure}") from failure
+
     command_routes(commands, door, board)
 
     @commands.get("/api/ops/players", tags=["operators"], responses=REFUSALS)
@@ -69,15 +94,26 @@ def router(
     @commands.get("/api/ops/audit", tags=["operators"], responses=REFUSALS)
     async def audited(
         _: Operator,
+        response: Response,
         since: AwareDatetime | None = None,
+        until: AwareDatetime | None = None,
         who: str | None = None,
         target: str | None = None,
         command: str | None = None,
         limit: Annotated[int, Query(ge=1, le=MAX_AUDITED)] = 100,
     ) -> list[Audited]:
-        """Return the newest commands, the newest first: who gave each, from where, why, and what became of it."""
-        wanted = audit.entries(since=since, who=who, target=target, command=command)
-        return list(islice(wanted, limit))
+        """Return commands, the newest first: who gave each, from where, why, and what became of it.
+
+        Here are the newest 20,000; what was given before a time `until` is read off the log, which has all. If there may be
+        older ones than are told, the header `X-Older-Until` has the `until` that tells them.
+        """
+        found = audit if until is None else await page(until)
+        wanted = list(islice(found.entries(since=since, who=who, target=target, command=command), limit + 1))
+        if len(wanted) > limit:
+            response.headers["X-Older-Until"] = wanted[limit - 1].at.isoformat()
+        elif found.oldest is not None and (since is None or since < found.oldest):
+            response.headers["X-Older-Until"] = found.oldest.isoformat()
+        return wanted[:limit]
 
     @commands.get(
         "/api/ops/commands/{command_id}", tags=["operators"], responses=REFUSALS | {404: {"description": "None such"}}
@@ -137,6 +173,6 @@ def router(
         response.status_code = 503 if verdict.status is Status.UNAVAILABLE else 200
         return told(verdict)
 
-    rejected_router(commands, bus, metrics, door.operator, REFUSALS)
+    rejected_router(commands, bus, metrics, door, REFUSALS)
     routes.include_router(commands)
     return routes

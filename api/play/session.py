@@ -234,8 +234,7 @@ class Session:
             raise Mistake("unknown_drawing", "no finished drawing of yours has this id", message.drawing_id)
         if isinstance(message, Withdraw):
             self._charge(message, drawing, now)
-            of = {"correction_id": message.correction_id, "drawing_id": message.drawing_id, "player_id": self.player_id}
-            withdrawn = CorrectionWithdrawn.model_validate(of | {"at": at})
+            withdrawn = CorrectionWithdrawn(at=at, player_id=self.player_id, **message.model_dump(exclude={"type"}))
             yield from self._put_correction(withdrawn, now)
             return
         known = recent.correction(message.correction_id)

@@ -103,7 +103,7 @@ def test_a_field_is_repaired_and_the_message_replayed_to_its_topic(bus: Bus, gam
 
     assert gamenight("repair", identity, "--set", "label=3", "--reason", "it was a 3")[0] == 0
     assert json.loads(gamenight("--json")[1])[0]["state"] == "repaired"
-    status, said, _ = gamenight("replay", identity)
+    status, said, _ = gamenight("replay", identity, "--why", "as it was meant")
 
     assert status == 0, said
     [given] = on(bus, "corrections.v1")
@@ -113,6 +113,14 @@ def test_a_field_is_repaired_and_the_message_replayed_to_its_topic(bus: Bus, gam
     assert gamenight("replay", identity)[0] == 0, "twice is harmless"
     assert len({event.correction_id for event in on(bus, "corrections.v1")}) == 1
     assert len([event for event in on(bus, "rejected.v1") if isinstance(event, MessageReplayed)]) == 2
+    audited = [(one.command, one.target, one.by, one.via, one.reason, one.message) for one in on(bus, "commands.v1")]
+    where = ("corrections.v1", "house", "cli")
+    assert audited == [
+        ("rejected/repair", *where, "it was a 3", f"rejection_id={identity}"),
+        ("rejected/replay", *where, "as it was meant", f"rejection_id={identity}"),
+        ("rejected/replay", *where, "", f"rejection_id={identity}"),
+    ]
+    assert all(one.signature for one in on(bus, "commands.v1"))
 
 
 def test_a_whole_message_is_given_in_a_file(bus: Bus, gamenight: Command, tmp_path: Path):

@@ -8,12 +8,14 @@ import pytest
 
 from contracts.events import (
     CandidateSet,
+    CommandDone,
     CountedGuess,
     DrawingPicked,
     ExampleLabelled,
     ExamplesForgotten,
     LiveBeside,
     RestrictionSet,
+    decode,
 )
 from contracts.settings import Settings
 from producers.bus import open_bus
@@ -126,6 +128,12 @@ class Desk:
         return self
 
     @property
+    def audited(self) -> list[tuple[str, str, str, str]]:
+        """What the audit is told, in order: command, who, what, the beginning of why."""
+        told = [decode(record.topic, record.value) for record in self.bus.follow(["commands.v1"], "start").poll(1)]
+        return [(one.command, one.by, one.message, one.reason[:30]) for one in told if isinstance(one, CommandDone)]
+
+    @property
     def live(self) -> LiveBeside | None:
         return self.log.published("xgboost")["2"].live
 
@@ -193,6 +201,7 @@ def test_the_policy_promotes_a_shadow_that_is_better_and_says_by_what():
     assert champion.version == "2"
     assert "by policy: better on live drawings, +50.0 points on 320 drawings of 40 people" in champion.note
     assert desk.log.published("xgboost")["2"].approved
+    assert desk.audited == [("promote", "gate policy", "version=2", "Approved in the model registry")]
 
 
 def test_the_policy_removes_a_shadow_that_is_worse_and_does_not_try_it_again():
@@ -201,6 +210,7 @@ def test_the_policy_removes_a_shadow_that_is_worse_and_does_not_try_it_again():
     desk.watch.look()
     assert desk.log.candidate("xgboost") is None
     assert desk.log.champion("xgboost").version == "1"
+    assert desk.audited == [("untry", "gate policy", "version=2", "by policy: worse on live drawi")]
 
 
 @pytest.mark.parametrize(("policy", "drawings"), [("acts", 16), ("shadows", 320)])
@@ -238,6 +248,7 @@ def test_after_a_promotion_the_version_before_is_watched_and_answers_again_if_it
     assert "by policy: 1 is better on live drawings than 2, +50.0 points" in champion.note
     desk.watch.look()
     assert desk.log.candidate("xgboost") is None, "one way back, and no way to and fro"
+    assert [(command, what) for command, _, what, _ in desk.audited] == [("shadow", "version=1"), ("rollback", "version=1")]
 
 
 def test_after_a_promotion_the_version_before_is_watched_no_longer_once_it_is_worse():
