@@ -20,7 +20,7 @@ def done_by_policy(event: ModelPromoted | CandidateSet, champion: ModelPromoted 
     """
     if not event.note.removeprefix("Approved in the model registry: ").startswith(f"{BY_POLICY}: "):
         return None
-    share = ""
+    command, share = "", ""
     if isinstance(event, CandidateSet):
         command = "untry" if event.role == "none" else event.role
         share = f", share={event.share:g}" if event.role == "canary" else ""

@@ -12,6 +12,7 @@ from uuid import UUID
 from cachetools import FIFOCache
 from pydantic import BaseModel
 
+from api.folds.impersonal import AN_OPERATOR
 from contracts.catalog import DEFAULT_DRIFT_POLICY
 from contracts.events import DriftAction, DriftDetected, DriftHandled, DriftKind, DriftPolicySet, Event
 
@@ -101,6 +102,18 @@ class DriftBoard:
             note=policy.note,
             detections=[self._seen(one) for one in reversed(list(self._detections.values()))],
         )
+
+    def for_anybody(self) -> DriftState:
+        """Return the same without who has set the policy, and why, which only operators are shown."""
+        whole = self.state()
+        by = AN_OPERATOR.removeprefix("by ")
+        seen = [
+            one
+            if one.deed is None or not one.deed.by
+            else one.model_copy(update={"deed": one.deed.model_copy(update={"by": by})})
+            for one in whole.detections
+        ]
+        return whole.model_copy(update={"by": by if whole.by else "", "note": "", "detections": seen})
 
     def _seen(self, one: DriftDetected) -> DriftSeen:
         handled = self._handled.get(one.detection_id)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
 
+from api.folds.impersonal import event_for_anybody, freezer_for_anybody
 from api.folds.implausible import refuse_implausible
 from api.folds.model_state import ModelNews, ModelState, StateChange
 from api.folds.scores import totals
@@ -128,9 +129,9 @@ class ModelBoard:
                 return []
         states = {model: self.state(model) for model in self.known()}
         self.catalog = before.apply(event)
-        changes = self._told(self._changes(event, before))
+        changes = self._told(self._changes(event_for_anybody(event), before))
         self._restate()
-        return changes or self._told(self._differences(event, states))
+        return changes or self._told(self._differences(event_for_anybody(event), states))
 
     def _changes(self, event: Event, before: Catalog) -> list[StateChange]:
         match event:
@@ -250,7 +251,7 @@ class ModelBoard:
             lead=self.catalog.policy.lead == model,
             resting=rest.why if rest else None,
             unavailable=self.absence(model),
-            frozen=self.catalog.frozen_by(model),
+            frozen=freezer_for_anybody(self.catalog.frozen(model)),
         )
 
     def title(self, model: str) -> str:

@@ -6,6 +6,7 @@ answered; the trainer publishes its outcome.
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Final
@@ -33,6 +34,8 @@ REFUSED_KEPT: Final = (1.0, 60.0)
 CLI: Final = "gamenight"
 """How the command line names itself in User-Agent."""
 _GIVEN: Final = "gamenight.given"
+_IDENTITY: Final = re.compile(r"(?i)[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
+"""What players and drawings are called by: a UUID."""
 
 log = structlog.get_logger(__name__)
 
@@ -210,6 +213,17 @@ class Door:
         except (TimeoutError, RuntimeError) as failure:  # it is refused all the same
             log.warning("not audited", command=event.command, why=str(failure) or "not in time")
 
+    def _check(self, reason: str) -> None:
+        """Refuse a reason that has to be there and is not, or that names a player or a drawing of theirs.
+
+        A reason goes into notes that stay on the log when a player is forgotten.
+        """
+        if self._why_required and not reason.strip():
+            raise RequestValidationError([wrong_field("say why: --why TEXT, or `reason`", ("reason",))])
+        if (found := _IDENTITY.search(reason)) is not None:
+            why = f"a reason names nobody, since it is kept for good: say it without {found[0]}"
+            raise RequestValidationError([wrong_field(why, ("reason",))])
+
     async def note(self, request: Request, target: str, reason: str, message: str) -> None:
         """Put into the audit what an operator is about to do without a command.
 
@@ -219,8 +233,7 @@ class Door:
             HTTPException: If the log does not acknowledge it; then it must not be done.
             RequestValidationError: If it needs a reason and has none.
         """
-        if self._why_required and not reason.strip():
-            raise RequestValidationError([wrong_field("say why: --why TEXT, or `reason`", ("reason",))])
+        self._check(reason)
         if not self._signs:
             return
         told = {"command": _route(request), "target": target, "reason": _storable(reason, 500), "message": message}
@@ -233,8 +246,7 @@ class Door:
 
     async def put(self, command: Command) -> Accepted:
         """Publish a command; return once the broker has acknowledged it."""
-        if self._why_required and not command.reason.strip():
-            raise RequestValidationError([wrong_field("say why: --why TEXT, or `reason`", ("reason",))])
+        self._check(command.reason)
         if not self._signs:
             raise HTTPException(503, "nothing signs commands here: set GAMENIGHT_API_SIGNING_KEY, which `gamenight up` makes")
         status = 202

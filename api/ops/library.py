@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel
 
+from api.folds.impersonal import gate_for_anybody, note_for_anybody, step_for_anybody
 from api.folds.model_board import ModelBoard
 from api.folds.model_state import ModelState
 from api.ops.accuracy import Accuracy
@@ -109,9 +110,33 @@ def standing(board: ModelBoard, model: str) -> Standing:
     return "champion" if board.catalog.policy.lead == model else "challenger"
 
 
-def library(board: ModelBoard) -> list[LibraryModel]:
-    """Return every model with its versions."""
-    return [_model(board, model) for model in board.known()]
+def library(board: ModelBoard, operator: bool = False) -> list[LibraryModel]:
+    """Return every model with its versions; to operators also who has overruled the gate or tried a version, and why."""
+    models = [_model(board, model) for model in board.known()]
+    if operator:
+        return [one.model_copy(update={"frozen": board.catalog.frozen_by(one.model)}) for one in models]
+    return [_for_anybody(one) for one in models]
+
+
+def _for_anybody(model: LibraryModel) -> LibraryModel:
+    versions = [
+        one.model_copy(
+            update={
+                "gate": gate_for_anybody(one.gate),
+                "failed": note_for_anybody(one.failed),
+                "rollout": [step_for_anybody(step) for step in one.rollout],
+            }
+        )
+        for one in model.versions
+    ]
+    beside = [candidate_for_anybody(one) for one in model.candidates]
+    told = {"versions": versions, "candidates": beside, "candidate": next(iter(beside), None)}
+    return model.model_copy(update=told)
+
+
+def candidate_for_anybody(candidate: Candidate) -> Candidate:
+    """Return a candidate without who put it there and why."""
+    return candidate.model_copy(update={"note": note_for_anybody(candidate.note)})
 
 
 def _model(board: ModelBoard, model: str) -> LibraryModel:

@@ -14,6 +14,7 @@ from typing import Final
 from pydantic import BaseModel
 
 from api.folds.audit_log import Audited
+from api.folds.impersonal import gate_for_anybody, step_for_anybody
 from api.folds.model_board import ModelBoard
 from api.ops.accuracy import Accuracy
 from contracts.events import DIGITS, DatasetMade, ModelPromoted, ModelPublished, RolloutStep
@@ -34,9 +35,6 @@ GATE: Final = "the gate"
 TRAINER: Final = "the trainer"
 HIDDEN: Final = "for operators: `gamenight card`, or with an operator's token"
 """Shown in place of a reason."""
-_BY_ITSELF: Final = ("the gate let it through: ", "better on live drawings, ", "worse on live drawings, ")
-"""How reasons begin that the policy gives."""
-_HAD_SAID: Final = "; the gate had said: "
 _MEASURED: Final = {
     "calibration_error": "calibration error",
     "brier_score": "Brier score",
@@ -123,26 +121,15 @@ def model_card(board: ModelBoard, audited: list[Audited], model: str, version: s
 def card_for_anybody(card: ModelCard) -> ModelCard:
     """Return a card without operators' names and reasons, which only operators may see."""
     told = [
-        one.model_copy(update={"why": _impersonal(one.why)})
+        one.model_copy(update={"why": gate_for_anybody(one.why)})
         if one.who == GATE
         else one.model_copy(update={"who": one.who if one.who == TRAINER else "an operator", "why": HIDDEN})
         for one in card.approvals
     ]
-    rollout = [step if _is_policys(step) else step.model_copy(update={"why": HIDDEN}) for step in card.rollout]
+    rollout = [step_for_anybody(step) for step in card.rollout]
     status = card.status.partition(":")[0]
-    changed = {"approvals": told, "gate": _impersonal(card.gate), "status": status, "rollout": rollout}
+    changed = {"approvals": told, "gate": gate_for_anybody(card.gate), "status": status, "rollout": rollout}
     return card.model_copy(update=changed)
-
-
-def _is_policys(step: RolloutStep) -> bool:
-    """Whether the policy has decided a step, by what it saw; what ended a canary otherwise may be an operator's reason."""
-    return step.step == "rolled-back" or step.health is not None or step.why.startswith(_BY_ITSELF)
-
-
-def _impersonal(gate: str) -> str:
-    """Return what a gate has said without who has overruled it and why, as `trainers.registry.told_gate` puts these."""
-    by_hand, found, said = gate.rpartition(_HAD_SAID)
-    return f"{by_hand.partition(':')[0]}{_HAD_SAID}{said}" if found else gate
 
 
 def _status(board: ModelBoard, version: ModelPublished) -> str:

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, HTTPException, Query
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel
 
@@ -126,9 +126,12 @@ def router(
         return state
 
     @routes.get("/api/models", tags=["queries"])
-    async def models() -> list[LibraryModel]:
-        """Return the model library: every model with all its versions, what they are made of, and how often each was right."""
-        return library(board)
+    async def models(request: Request) -> list[LibraryModel]:
+        """Return the model library: every model with all its versions, what they are made of, and how often each was right.
+
+        Who has overruled the gate, tried a version or frozen a model, and why, is told to operators alone.
+        """
+        return library(board, door.knows(request))
 
     @routes.get("/api/endpoints", tags=["queries"])
     async def endpoint_states() -> list[EndpointState]:
@@ -136,14 +139,14 @@ def router(
         return endpoints(board, latency)
 
     @routes.get("/api/routing", tags=["queries"])
-    async def routing_state() -> RoutingState:
+    async def routing_state(request: Request) -> RoutingState:
         """Return which models guess, which is shown first, which versions are tried, and the routing tables in use."""
-        return routing(board, latency)
+        return routing(board, latency, door.knows(request))
 
     @routes.get("/api/drift", tags=["queries"])
-    async def drift() -> DriftState:
+    async def drift(request: Request) -> DriftState:
         """Return what is done about drift, and the drift of the last weeks, the newest first, each with what was done."""
-        return drift_board.state()
+        return drift_board.state() if door.knows(request) else drift_board.for_anybody()
 
     @routes.get("/api/scores", tags=["queries"])
     async def scores() -> dict[str, Any]:

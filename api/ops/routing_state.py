@@ -6,9 +6,10 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from api.folds.endpoint_latency import EndpointLatency
+from api.folds.impersonal import AN_OPERATOR
 from api.folds.model_board import ModelBoard
 from api.folds.model_state import ModelState
-from api.ops.library import Candidate, Standing, candidates_of, standing
+from api.ops.library import Candidate, Standing, candidate_for_anybody, candidates_of, standing
 from contracts.events import Part
 
 
@@ -44,16 +45,18 @@ class RoutingState(BaseModel):
     """The routing tables; the one that was named last comes first."""
 
 
-def routing(board: ModelBoard, latencies: EndpointLatency) -> RoutingState:
-    """Return the policy in force, the candidates, and the tables that guesses name."""
+def routing(board: ModelBoard, latencies: EndpointLatency, operator: bool = False) -> RoutingState:
+    """Return the policy in force, the candidates, and the tables that guesses name; to operators who set these, and why."""
     policy = board.catalog.policy
     tried = ((model, one) for model in board.known() for one in candidates_of(board, model))
+    if not operator:
+        tried = ((model, candidate_for_anybody(candidate)) for model, candidate in tried)
     return RoutingState(
         lead=policy.lead,
         parts={model: board.part(model) for model in board.known()},
         standings={model: standing(board, model) for model in board.known()},
-        by=policy.by,
-        note=policy.note,
+        by=policy.by if operator or not policy.by else AN_OPERATOR.removeprefix("by "),
+        note=policy.note if operator else "",
         at=policy.at if policy.at > datetime.fromtimestamp(0, UTC) else None,
         models=board.states(),
         candidates=[ModelCandidate(model=model, **candidate.model_dump()) for model, candidate in tried],

@@ -43,7 +43,7 @@ class Operator:
 
     def river(self) -> dict[str, Any]:
         """What the library says of river."""
-        [river] = [model for model in get(self._address, "/api/models").json() if model["model"] == "river"]
+        [river] = [model for model in get(self._address, "/api/models", headers=self._head).json() if model["model"] == "river"]
         return dict(river)
 
     def drift(self) -> list[dict[str, Any]]:

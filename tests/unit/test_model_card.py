@@ -18,9 +18,13 @@ from api.ops.costs import Asked, costs
 from api.ops.model_card import ENOUGH, ModelCard, model_card, to_markdown
 from contracts.events import (
     BesideChampion,
+    CandidateSet,
     DatasetMade,
+    DriftPolicySet,
+    LearningSet,
     ModelPromoted,
     ModelPublished,
+    PolicySet,
     PromoteModel,
     RetrainModel,
     RollBackModel,
@@ -104,6 +108,36 @@ def test_a_card_says_of_whom_it_learned_how_good_it_is_for_whom_what_it_cost_and
     assert any("worse than the version before it for 2 of the 9 people" in limit for limit in told.limits)
 
 
+def test_who_overruled_the_gate_and_why_is_told_to_operators_and_that_somebody_did_to_everybody() -> None:
+    gate = "Approved in the model registry: forced, ada: a secret; the gate had said: undecided: too few"
+    events: list[Any] = [
+        published().model_copy(update={"gate": gate}),
+        published().model_copy(update={"version": "2", "failed": "ada: a secret"}),
+        ModelPromoted(
+            model="xgboost", version="3", title="X", endpoint="e", variant="v3", note=f"ada: a secret; {gate}", at=NOON
+        ),
+        CandidateSet(model="xgboost", version="2", role="shadow", endpoint="e", variant="v2", note="ada: a secret", at=NOON),
+        CandidateSet(model="kmeans", version="2", role="shadow", note="by policy: undecided, so watched", at=NOON),
+        LearningSet(model="river", frozen=True, by="ada", note="a secret", at=NOON),
+        PolicySet(lead="river", parts={"mxnet": "shadow"}, by="ada", note="a secret", at=NOON),
+        DriftPolicySet(actions={"ink": "retrain"}, by="ada", note="a secret", at=NOON),
+    ]
+    bus = open_bus(f"memory://{uuid4()}")
+    for event in events:
+        bus.publish(event).result()
+    with serving(bus) as address:
+        eventually(lambda: "by policy: undecided" in get(address, "/api/models").text)
+        anybody = {path: get(address, path).text for path in ("/api/models", "/api/routing", "/api/drift")}
+        operator = {path: get(address, path, headers={"Authorization": "Bearer token"}).text for path in anybody}
+        wrong = get(address, "/api/models", headers={"Authorization": "Bearer wrong"}).text
+
+    assert all('"ada' not in told and "a secret" not in told for told in (*anybody.values(), wrong)), anybody
+    assert all("a secret" in told for told in operator.values())
+    assert "Approved in the model registry: by an operator; the gate had said: undecided: too few" in anybody["/api/models"]
+    assert '"frozen":"by an operator"' in anybody["/api/models"]
+    assert '"frozen":"by ada: a secret"' in operator["/api/models"]
+
+
 def test_what_is_not_known_is_said_to_be_so() -> None:
     bare = published().model_copy(update={"metrics": {}, "lineage": {"training_job": "j"}, "gate": "", "approved": False})
     told = card(bare)
@@ -169,7 +203,7 @@ def test_who_has_no_token_is_told_neither_who_gave_commands_nor_why() -> None:
             assert "ada" not in anybody
             assert "a secret" not in anybody
             assert "an operator" in anybody
-            assert "Approved by hand; the gate had said: it is worse" in anybody
+            assert "Approved by hand: by an operator; the gate had said: it is worse" in anybody
             assert operator.text.count("a secret") >= 4
         for wrong in ("Bearer wrong", "Basic YTpi"):
             answer = httpx.get(path, headers={"Authorization": wrong}, trust_env=False)

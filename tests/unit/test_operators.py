@@ -15,6 +15,7 @@ from api.apps.keyring import OPERATORS, Keyring, KeyringError
 from api.folds.audit_log import AuditLog
 from api.ops.operators import Operator, Operators, Refusal
 from contracts.events import (
+    Command,
     CommandCut,
     CommandDone,
     CommandRefused,
@@ -164,6 +165,20 @@ def test_the_signing_keys_prove_what_the_api_shows_and_too_few_of_them_are_told(
     assert "not proven" not in capsys.readouterr().out
     assert proofs_of(Settings(command_keys=None, api_signing_key=SEEDS["api"])) is None
     assert "commands are not proven in full: see GAMENIGHT_COMMAND_KEYS" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("way", ["freeze", "retrain"])
+def test_a_reason_that_names_a_player_is_refused_since_it_stays_when_they_are_forgotten(house, bus, way):
+    player = str(uuid4())
+    body = {"target": "river" if way == "freeze" else "xgboost", "reason": f"{player.upper()} teaches nonsense"}
+
+    refused = asking(house, "token", way, body)
+
+    assert refused.status_code == 422
+    assert refused.json()["error"].startswith(
+        f"a reason names nobody, since it is kept for good: say it without {player.upper()}"
+    )
+    assert not any(isinstance(decode(r.topic, r.value), Command) for r in bus.follow(["commands.v1"], "start").poll(1))
 
 
 def test_who_is_given_a_token_and_who_loses_it_is_in_the_audit_once_also_when_no_game_ran(bus, tmp_path, monkeypatch):

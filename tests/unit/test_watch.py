@@ -174,8 +174,8 @@ def test_players_are_told_of_versions_but_not_of_every_lesson():
 
     assert [(change.version, change.event, change.note) for change in told] == [
         ("2", "published", "ok"),
-        ("2", "promoted", "better"),
-        ("base1", "rolled-back", "worse"),
+        ("2", "promoted", "by an operator"),
+        ("base1", "rolled-back", "by an operator"),
     ]
 
 
