@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import io
 import json
+import resource
 import subprocess
 import tempfile
 import time
@@ -53,8 +54,8 @@ def npz(images: NDArray[np.uint8], labels: NDArray[np.uint8], weight: float) -> 
     return out.getvalue()
 
 
-def trained(model: str, place: Path, channels: dict[str, bytes], given: dict[str, str]) -> tuple[bytes, float]:
-    """Return the artifact that an image's `train` makes, and the seconds that it takes."""
+def trained(model: str, place: Path, channels: dict[str, bytes], given: dict[str, str]) -> tuple[bytes, float, float]:
+    """Return the artifact that an image's `train` makes, the seconds that it takes, and those of all its processors."""
     for name, data in channels.items():
         folder = place / "input" / "data" / name
         folder.mkdir(parents=True)
@@ -64,11 +65,13 @@ def trained(model: str, place: Path, channels: dict[str, bytes], given: dict[str
         command[0] = str(TOOLS / "images" / f"{model}-train" / "bin" / "python")
     made = environment(SAGEMAKER_BASE_DIR=place, SM_HPS=json.dumps(given))
     del made["OMP_NUM_THREADS"]
-    began = time.monotonic()
+    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, env=made, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stdout[-500:] + done.stderr[-1500:])
-    return pack(place / "model"), time.monotonic() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    worked = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return pack(place / "model"), time.monotonic() - began, worked
 
 
 def right(model: str, place: Path, *tests: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> list[float]:
@@ -100,11 +103,12 @@ def measured(model: str) -> dict[str, Any]:
             if name.startswith("continued"):
                 channels, given = channels | {"model": before}, given | {"parent": hashlib.sha256(before).hexdigest()}
             place = Path(home) / name.replace(" ", "-")
-            artifact, seconds = trained(model, place, channels, given)
+            artifact, seconds, worked = trained(model, place, channels, given)
             before = before or artifact
             people, of_mnist = right(model, place, (images[unseen], labels[unseen]), test)
             out[name] = {
                 "s": round(seconds, 1),
+                "processor s": round(worked, 1),
                 "people never seen": f"{people:.2%}",
                 "MNIST": f"{of_mnist:.2%}",
                 "KB": round(len(artifact) / 1024),
