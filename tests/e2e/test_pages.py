@@ -635,11 +635,32 @@ def test_a_page_fits_a_phone_and_leads_to_the_others(stage: Stage, visit: Visits
     stage.score("river", 7, [7, 7, 1])
     phone = visit(f"{stage.url}{path}", **PHONE)
     expect(phone.page.locator(".card").first).to_be_visible()
-    assert phone.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    if path == "/costs":
+        expect(phone.page.locator("[data-version]")).to_have_count(1)
+    assert phone.page.evaluate("document.documentElement.scrollWidth") <= PHONE["viewport"]["width"]
     assert phone.page.locator("nav a").all_inner_texts() == ["Play", "Watch", "Library", "Endpoints", "Costs"]
     expect(phone.page.locator("nav [aria-current]")).to_have_attribute("href", path)
     for link in phone.page.locator("nav a").all():
         expect(link).to_be_in_viewport(ratio=1)
+        box = link.bounding_box()
+        assert box is not None
+        there = [box["x"] + box["width"] - 6, box["y"] + box["height"] / 2]
+        on_top = "(link, [x, y]) => link.contains(document.elementFromPoint(x, y))"
+        assert link.evaluate(on_top, there), "something lies on it"
+
+
+def test_a_list_of_prices_that_cannot_be_read_is_told_on_the_page_of_costs_and_forgotten_once_it_can(
+    stage: Stage, visit: Visits
+) -> None:
+    """It said to be offline."""
+    costs = visit(f"{stage.url}/costs", expected="503")
+    expect(costs.page.locator("#connection")).to_have_text("Live")
+    why = "GAMENIGHT_PRICES: /x cannot be read"
+    costs.page.route("**/api/costs", lambda route: route.fulfill(status=503, json={"detail": why}))
+    expect(costs.page.locator("#stale")).to_have_text(why, timeout=15_000)
+    expect(costs.page.locator("#connection")).to_have_text("Not answered, trying again")
+    costs.page.unroute("**/api/costs")
+    expect(costs.page.locator("#stale")).not_to_have_text(why, timeout=15_000)
 
 
 def test_dark_mode_forced_colours_and_still_motion_are_honoured(stage: Stage, visit: Visits) -> None:

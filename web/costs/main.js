@@ -14,17 +14,23 @@ import { cardOf, sums, trainingsTable } from "./cards.js";
 
 /** @typedef {import("../lib/models.js").Look} Look */
 
-/** What models are called and coloured: a page that is open need not ask again. @type {Promise<Look[]>} */
-const looks = fetch("/api/models").then((answer) => (answer.ok ? answer.json() : []), () => []);
+/** What models are called and coloured; once they are known, nobody asks again. @type {Look[]} */
+let looks = [];
+
+/** @param {string} why What is wrong with the prices; empty: nothing. */
+function warn(why) {
+  const old = the("stale", HTMLElement);
+  old.hidden = !why;
+  say(old, why);
+}
 
 poll("/api/costs", the("connection", HTMLElement), async (/** @type {Costs} */ costs) => {
-  know(await looks);
+  if (!looks.length) looks = await fetch("/api/models").then((answer) => (answer.ok ? answer.json() : []), () => []);
+  know(looks);
   const endpoints = [...costs.endpoints].sort((a, b) => byPlace(a.model, b.model));
   const { as_of: day, region, source, stale } = costs.prices;
   say(the("summary", HTMLElement), `${plural(endpoints.filter(({ unpriced }) => !unpriced).length, "endpoint")}, ${plural(costs.trainings.length, "training")}.`);
-  const old = the("stale", HTMLElement);
-  old.hidden = !stale;
-  say(old, stale ?? "");
+  warn(stale ?? "");
   the("sums", HTMLElement).replaceChildren(
     ...sums([
       ["All endpoints, an hour", `$${costs.per_hour}`],
@@ -36,6 +42,6 @@ poll("/api/costs", the("connection", HTMLElement), async (/** @type {Costs} */ c
   reconcile(the("cards", HTMLElement), endpoints.map((endpoint) => ({ endpoint, minutes: costs.minutes })), ({ endpoint }) => endpoint.model, (each) => cardOf(each.endpoint, each.minutes));
   the("trainings", HTMLElement).replaceChildren(trainingsTable(costs.trainings));
   say(the("prices", HTMLElement), `${source}, ${region}, ${day}, in US dollars, without taxes and storage. Serverless with ${costs.memory_gb} GB of memory.`);
-});
+}, { refused: warn });
 
 watchHealth();

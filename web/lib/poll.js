@@ -8,15 +8,18 @@ import { Socket } from "./socket.js";
 const EVERY_MS = 4_000;
 /** Many changes at once are one. */
 const SOON_MS = 300;
+/** A server that hangs is asked again after this. */
+const PATIENCE_MS = 15_000;
 
 /** Ask for an address for ever.
  * @template T
  * @param {string} address Of this page's own server.
  * @param {HTMLElement} connection Where the state is told.
  * @param {(answer: T) => void} show Called with an answer that differs from the one before.
- * @param {{listens?: boolean}} [options] Whether it listens to the socket; a page that has one of its own need not have two.
+ * @param {{listens?: boolean, refused?: (why: string) => void}} [options] Whether it listens to the socket; a page that has one of
+ *   its own need not have two. What is told why the server does not answer this, though it is there.
  */
-export function poll(address, connection, show, { listens = true } = {}) {
+export function poll(address, connection, show, { listens = true, refused = () => {} } = {}) {
   let before = "";
   /** @type {number | undefined} */ let timer;
   let asking = false;
@@ -25,10 +28,14 @@ export function poll(address, connection, show, { listens = true } = {}) {
     if (asking) return;
     asking = true;
     clearTimeout(timer);
-    const text = await answered(address);
+    const { text, why } = await answered(address);
     asking = false;
     again(EVERY_MS);
-    tell(text === null ? "waiting" : "live", text === null ? "Offline, trying again" : "Live");
+    tell(text === null ? "waiting" : "live", text !== null ? "Live" : why ? "Not answered, trying again" : "Offline, trying again");
+    if (why) {
+      before = "";
+      refused(why);
+    }
     if (text === null || text === before) return;
     before = text;
     show(JSON.parse(text));
@@ -55,12 +62,17 @@ export function poll(address, connection, show, { listens = true } = {}) {
   ask();
 }
 
-/** What the server answers; null: nothing that could be shown. @param {string} address */
+/** What the server answers; null: nothing that could be shown, and why, if it said so.
+ * @param {string} address
+ * @returns {Promise<{text: string | null, why: string}>}
+ */
 async function answered(address) {
   try {
-    const response = await fetch(address, { cache: "no-store" });
-    return response.ok ? await response.text() : null;
+    const response = await fetch(address, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+    if (response.ok) return { text: await response.text(), why: "" };
+    const told = await response.json().catch(() => ({}));
+    return { text: null, why: String(told.detail ?? told.reason ?? `the game answered with ${response.status}`) };
   } catch {
-    return null; // the network is away, and the page says so
+    return { text: null, why: "" }; // the network is away, and the page says so
   }
 }
