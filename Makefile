@@ -92,6 +92,7 @@ bench: setup setup-dev setup-notebook  ## measure; see docs/benchmarks.md
 	$(BIN)/python -m tests.bench.gold
 	$(BIN)/python -m tests.bench.replay
 	$(BIN)/python -m tests.bench.honest
+	$(BIN)/python -m tests.bench.controlled
 	$(BIN)/python -m tests.bench.drift
 	$(BIN)/python -m tests.bench.training
 	$(BIN)/python -m tests.bench.continuing

@@ -17,6 +17,7 @@ from uuid import UUID
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from contracts.events import CorrectionReceipt, LessonTaught
 from contracts.ports import Origin
@@ -31,6 +32,8 @@ from tests.histories import MemoryCells
 from tests.writers import Drawings, drawings
 
 JUDGES, PLAYERS = 6, 16
+LOOKS = 40
+"""How often the model is asked on the way."""
 Lie = Callable[[int, int, random.Random], int]
 """Returns the label that is given: of the digit that was drawn, and how many labels the player has given before."""
 
@@ -130,16 +133,45 @@ def unclear(base: Base, players: list[str], seed: int) -> list[Given]:
     return [*known, *chance.sample(rest, len(rest))]
 
 
-def fold(base: Base, given: list[Given], asked: list[Drawings], looks: int = 8) -> Outcome:
+def unsure_of(base: Base, writer: str) -> NDArray[np.int64]:
+    """Return what the judge sees in each drawing of which it is not sure, shape (n,); -1: it is sure."""
+    features = base.basis.rows(drawings(writer).embeddings)
+    return np.array([-1 if sure else said for said, sure in (judged(base.judge, one) for one in features)])
+
+
+def only_unsure(base: Base, honest: list[Given], liars: set[str], *, one_shape: bool = False) -> list[Given]:
+    """Return the same labels, but the liars, who agree wherever the judge is sure, shift the others.
+
+    Args:
+        base: Of the judge.
+        honest: What all would say if nobody lied.
+        liars: Who lies.
+        one_shape: Whether they lie about one shape alone, all about the same: what the judge, not sure, sees as one digit; of
+            ten digits the one of which they have the most such drawings.
+    """
+    seen = {writer: unsure_of(base, writer) for writer in liars}
+    shapes = Counter(int(seen[one.writer][one.number]) for one in honest if one.player in liars)
+    del shapes[-1]
+    lied_about = {max(shapes, key=lambda shape: (shapes[shape], shape))} if one_shape else set(shapes)
+    return [
+        replace(one, honest=False, label=(one.label + (int(seen[one.writer][one.number]) in lied_about)) % 10)
+        if one.player in liars
+        else one
+        for one in honest
+    ]
+
+
+def fold(base: Base, given: list[Given], asked: list[Drawings], looks: int = LOOKS) -> Outcome:
     """Fold a stream of labels, and ask the model about the drawings of those who are asked."""
     learner, cells = Learner(base), MemoryCells()
     list(learner.open(cells, 0))
     model, offset, weights, accuracy = OnlineModel(base, learner.series), 0, dict[UUID, float](), list[float]()
 
+    rows = np.concatenate([base.basis.rows(one.embeddings) for one in asked])
+    labels = np.concatenate([one.labels for one in asked])
+
     def look() -> None:
-        solved = model.in_force().solved
-        right = [solved.probabilities(base.basis.rows(one.embeddings)).argmax(axis=1) == one.labels for one in asked]
-        accuracy.append(100 * float(np.concatenate(right).mean()))
+        accuracy.append(100 * float((model.in_force().solved.probabilities(rows).argmax(axis=1) == labels).mean()))
 
     look()
     began = time.process_time()
@@ -195,6 +227,7 @@ def main(
     lessons: Annotated[int, typer.Option(help="how many labels the sixteen give")] = 3600,
     share: Annotated[float, typer.Option(help="share of the players who lie")] = 0.3,
     splits: Annotated[int, typer.Option(help="how many splits of the people; the mean is printed")] = 4,
+    only: Annotated[list[str] | None, typer.Option(help="only what has one of these in its name")] = None,
 ) -> None:
     """Play each attack."""
     network, rows = EmbeddingNetwork(), dict[str, list[dict[str, float]]]()
@@ -210,8 +243,14 @@ def main(
         streams |= {name: newcomers(players, *several, seed) for name, several in NEWCOMERS.items()}
         liars = set(players[: round(share * PLAYERS)])
         streams["the honest alone"] = [one for one in streams["nobody lies"] if one.player not in liars]
+        honest = streams["nobody lies"]
+        streams["lying where the judge is not sure"] = only_unsure(base, honest, liars)
+        streams["lying about one shape of which it is not sure"] = only_unsure(base, honest, liars, one_shape=True)
         streams["all lie where the judge is not sure"] = unclear(base, players, seed)
+        streams["the same without these lies"] = [one for one in streams["all lie where the judge is not sure"] if one.honest]
         for name, given in streams.items():
+            if only and not any(part in name for part in only):
+                continue
             outcome = fold(base, given, asked)
             rows.setdefault(name, []).append(row(given, outcome))
             us.append(1e6 * outcome.seconds / len(given))
