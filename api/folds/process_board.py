@@ -27,9 +27,9 @@ class ProcessBoard:
         self._told: dict[str, ProcessMeasured] = {}
 
     def apply(self, told: ProcessMeasured) -> None:
-        """Apply what a process tells."""
+        """Apply what a process tells; what comes late is left out, but a clock that was set back is believed."""
         before = self._told.get(told.process_key)
-        if before is not None and before.at > told.at:
+        if before is not None and timedelta() < before.at - told.at <= SILENT:
             return
         self._told[told.process_key] = told
         if len(self._told) > MOST:

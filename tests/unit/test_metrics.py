@@ -174,6 +174,17 @@ def test_an_older_telling_and_one_that_comes_twice_change_nothing_and_processes_
     assert len(list(processes.standings(NOON))) == MOST + 3  # and the three kinds that were not heard of
 
 
+def test_a_process_whose_clock_was_set_back_is_believed_and_is_down_when_it_is() -> None:
+    """It stood still for an hour, and was up for as long though it had died."""
+    processes = ProcessBoard()
+    told = ProcessMeasured(process="router", instance="r", began=NOON, at=NOON, families=[])
+    processes.apply(told.model_copy(update={"at": NOON + timedelta(hours=1)}))
+    processes.apply(told)
+
+    assert processes.alive(NOON) == [told]
+    assert ("router", "r", False) in processes.standings(NOON + timedelta(seconds=16))
+
+
 def test_what_a_stage_takes_is_counted_by_step_with_what_waits() -> None:
     process = ProcessMetrics("learning", "l", Path())
     stages = StageMetrics(process.registry)
