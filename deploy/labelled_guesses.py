@@ -42,7 +42,7 @@ COLUMNS: Final = (
     Column("over_quota", pa.bool_(), "whether the label came over the quota, so that only the player's own model learns it"),
     Column("quarantined", pa.bool_(), "whether what the player teaches counts nowhere for now"),
     Column("weight", pa.float64(), "what the label counts in the online model; null: no lesson is in force", nullable=True),
-    Column("newcomer", pa.bool_(), "whether it is a newcomer's: all of those together count as one at most", nullable=True),
+    Column("newcomer", pa.bool_(), "whether it is a newcomer's: all of these together count as an eighth", nullable=True),
     Column("model", pa.string(), "who guessed"),
     Column("version", pa.string(), "in which version"),
     Column("shadow", pa.bool_(), "whether the guess was not shown to the player"),
