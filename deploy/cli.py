@@ -436,7 +436,7 @@ def card(
 @app.command()
 def costs(
     guesses_per_hour: Annotated[
-        float | None, typer.Option(min=0, max=1e9, help="Reckon with so many instead of those of the last hour.")
+        float | None, typer.Option(min=0, max=1e9, help="Assume so many instead of those of the last hour.")
     ] = None,
     memory_gb: Annotated[int, typer.Option(min=1, max=6, help="Memory of a serverless endpoint, in GB.")] = 2,
     as_json: Json = False,
