@@ -60,13 +60,13 @@ ONE: Final = {
     "TF_NUM_INTEROP_THREADS": "1",
 }
 SHORT: Final[Mapping[str, Mapping[str, str]]] = {
-    "xgboost": {"rounds": "30"},
+    "xgboost": {"rounds": "15"},
     "tensorflow": {"epochs": "1"},
     "mxnet": {"epochs": "1"},
-    "kmeans": {"clusters": "300", "rounds": "5"},
+    "kmeans": {"clusters": "200", "rounds": "4"},
 }
 """Hyperparameters of short trainings."""
-IMAGES: Final = 12_000
+IMAGES: Final = 6_000
 """How many images of MNIST are learned beside the players'."""
 
 
