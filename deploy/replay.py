@@ -36,6 +36,8 @@ from streams.refold.kept_fold import ONLINE, KeptFold
 FOLDS: Final = ("joiner", "learner", "personal", "evidence", "scorer", ONLINE, "drift")
 """What is made anew, that first which takes longest."""
 _UNFINISHED: Final = "unfinished"
+_PATIENCE_S: Final = 5.0
+"""How long a broker that is not there is waited for, in seconds."""
 TOPICS_READ: Final = ("drawings.v1", "answers.v1", "corrections.v1", "examples.v1", "lessons.v1", "evidence.v1")
 Progress = Callable[[str, int, int], None]
 """Is told of a fold how many records of how many are folded."""
@@ -60,6 +62,7 @@ def replay(settings: Settings, folds: Collection[str], from_kept: bool, progress
         ReplayRefused: If another replay is at work in this home, or a process of this one was killed.
     """
     began = time.monotonic()
+    cluster = _cluster_of(settings)
     folder = settings.home / "replay"
     with _alone(folder):
         resumed = []
@@ -70,7 +73,6 @@ def replay(settings: Settings, folds: Collection[str], from_kept: bool, progress
                 resumed.append(fold)
             (folder / fold).mkdir(exist_ok=True)
             (folder / fold / _UNFINISHED).touch()
-        cluster = _cluster_of(settings)
         snapshot = newest_snapshot(settings, load_base()) if ONLINE in folds else None
         tasks = [
             Task(fold, number, cluster, snapshot.offsets[number] if snapshot and fold == ONLINE else None)
@@ -101,7 +103,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _cluster_of(settings: Settings) -> str:
-    admin = open_admin(settings)
+    admin = open_admin(settings, _PATIENCE_S)
     try:
         return str(admin.describe_cluster().get("cluster_id") or "")
     finally:

@@ -129,11 +129,24 @@ def test_what_can_be_seen_beforehand_is_told_before_kafka_is_waited_for(
         assert (done.returncode, told in done.stderr, len(done.stderr.splitlines())) == (status, True, 1), done
 
 
+def test_a_replay_without_a_broker_leaves_nothing_in_the_home(
+    gamenight: Gamenight, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def absent(*_: object) -> None:
+        raise BrokerAbsent("no Kafka broker")
+
+    monkeypatch.setattr("deploy.replay.open_admin", absent)
+
+    assert gamenight("replay", GAMENIGHT_HOME=tmp_path / "home").returncode == 2
+    assert not (tmp_path / "home").exists()
+
+
 def test_a_home_that_is_a_file_and_ctrl_c_are_told_in_a_line_and_as_json(
     gamenight: Gamenight, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
     home.touch()
+    monkeypatch.setattr("deploy.replay.open_admin", lambda *_: SimpleNamespace(describe_cluster=dict, close=lambda: None))
     for words in (["keys", "add", "shop"], ["replay"]):
         done = gamenight(*words, GAMENIGHT_HOME=home)
         assert (done.returncode, done.stderr) == (
