@@ -632,12 +632,13 @@ def test_the_watch_page_marks_shadows_and_who_is_not_here(stage: Stage, visit: V
 @pytest.mark.parametrize("path", ["/", "/watch", "/library", "/endpoints", "/costs"])
 def test_a_page_fits_a_phone_and_leads_to_the_others(stage: Stage, visit: Visits, path: str) -> None:
     stage.train("2")
+    stage.train("3", approved=False)
     stage.endpoint("2", "base1")
     stage.score("river", 7, [7, 7, 1])
     phone = visit(f"{stage.url}{path}", **PHONE)
     expect(phone.page.locator(".card").first).to_be_visible()
     if path == "/costs":
-        expect(phone.page.locator("[data-version]")).to_have_count(1)
+        expect(phone.page.locator("[data-version]")).to_have_count(2)
     assert phone.page.evaluate("document.documentElement.scrollWidth") <= PHONE["viewport"]["width"]
     assert phone.page.locator("nav a").all_inner_texts() == ["Play", "Watch", "Library", "Endpoints", "Costs"]
     expect(phone.page.locator("nav [aria-current]")).to_have_attribute("href", path)
