@@ -94,7 +94,7 @@ async def test_traffic_above_the_target_adds_servers_and_traffic_below_removes_t
             told = (await scaling("describe_scaling_activities"))["ScalingActivities"]
             return [one for one in told if one["StatusCode"] != "InProgress"]
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while not (activities := await done()):
                 await asyncio.sleep(0.01)
         assert (activities[0]["StatusCode"], activities[0]["Description"]) == (
@@ -122,7 +122,7 @@ async def test_what_was_registered_is_there_after_a_kill_and_goes_with_its_endpo
         await played.settled("e")
         played.service.scaling.minute_s = 0.1
         played.service.scaling.begin()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while await counts(played) != (2, 2):
                 await played.ask("e")
         await played("DeleteEndpoint", EndpointName="e")
