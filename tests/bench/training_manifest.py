@@ -26,7 +26,8 @@ from deploy.local.supervisor import running
 from producers.blobs import S3Blobs
 from producers.bus import open_bus
 from producers.placement import partition_of
-from tests.bench.training_people import LABELS, ROOT, fresh, judged_lessons, labelled
+from tests.bench.training_labels import LABELS, judged_lessons, labelled
+from tests.bench.training_people import ROOT, fresh
 from trainers.archive import Archive
 from trainers.dataset import LabelledImages, from_npz, to_npz
 from trainers.dataset_making import DatasetMaker

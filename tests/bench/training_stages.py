@@ -22,7 +22,8 @@ from contracts.settings import Settings
 from producers.blobs import S3Blobs
 from producers.price_file import read_prices
 from producers.whole_log import all_records
-from tests.bench.training_people import followed, home, judged_lessons, labelled, trainer
+from tests.bench.training_labels import judged_lessons, labelled
+from tests.bench.training_people import followed, home, trainer
 from trainers.archive import Archive
 from trainers.jobs import job_name
 from trainers.registry import Registry

@@ -3,13 +3,14 @@
 import asyncio
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError
-from deploy.local.sagemaker.job_runs import MOST_RESTARTS, JobRun, JobRuns, RunFailed
+from deploy.local.sagemaker.experiments import Experiments
+from deploy.local.sagemaker.job_runs import MOST_RESTARTS, JobParts, JobRun, JobRuns, RunFailed
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
@@ -56,7 +57,9 @@ class Played:
 
     def __init__(self, home: Path) -> None:
         self.state = State(home / "state.sqlite")
-        self.jobs = Jobs(self.state, Names("us-east-1", "1" * 12), Tags(self.state), home, asyncio.Semaphore(1))
+        names, tags, unused = Names("us-east-1", "1" * 12), Tags(self.state), cast("Any", None)
+        parts = JobParts(self.state, names, tags, home, unused, unused, unused, Experiments(self.state, names, tags))
+        self.jobs = Jobs(parts, asyncio.Semaphore(1))
         self.jobs.recover()
 
     async def create(self, name: str) -> None:

@@ -17,9 +17,10 @@ class Drawing:
     player_id: str
     drawing_id: str
     drawn_at_us: int = 0
+    device: str = "unknown"
 
 
-DRAWINGS = [Drawing(f"player-{n % 40}", f"drawing-{n}", n * HOUR_US) for n in range(400)]
+DRAWINGS = [Drawing(f"player-{n % 40}", f"drawing-{n}", n * HOUR_US, ("unknown", "pen", "touch")[n % 3]) for n in range(400)]
 
 
 def aside(share: float = 0.5, newest_s: float = 0.0) -> HeldBack:
