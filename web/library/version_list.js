@@ -87,7 +87,7 @@ export function provenance(model, { version, arn, digest, artifact, gate, beside
   return h(
     "dl",
     { class: "provenance small" },
-    ...fact("Card", lineage.training_job !== undefined && h("a", { href: `/api/models/${encodeURIComponent(model)}/${encodeURIComponent(version)}/card.md` }, "Model card")),
+    ...fact("Card", lineage.training_job !== undefined && h("a", { href: `/api/models/${encodeURIComponent(model)}/${encodeURIComponent(version)}/card.md`, "aria-label": `Model card of ${name}` }, "Model card")),
     ...fact("Failed", failed),
     ...fact("Gate", gate),
     ...fact("Compared", pairs(compared(beside))),
