@@ -53,7 +53,8 @@ class Certificate(BaseModel):
     player: str
     log: _Log
     experiments: _Experiments
-    datasets: list[str]
+    datasets: dict[str, int]
+    """The digest of each, and how many drawings of the player it held."""
 
 
 class Proof(NamedTuple):
