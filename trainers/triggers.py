@@ -43,8 +43,18 @@ def decide(settings: Settings, model_log: ModelLog, model: str, new_labels: int,
     if most is not None and new_labels >= most:
         return _command(model, "count", stand, f"{new_labels} new labels")
     if hours is not None and new_labels and since is not None and at - since >= timedelta(hours=hours):
-        return _command(model, "time", stand, f"{(at - since).total_seconds() / 3600:.1f} hours, and {new_labels} new labels")
+        return _command(model, "time", stand, f"{_said(at - since)}, and {new_labels} new labels")
     return None
+
+
+def _said(time: timedelta) -> str:
+    """Say how much time that is.
+
+    >>> _said(timedelta(hours=5)), _said(timedelta(minutes=2))
+    ('5.0 hours', '2 minutes')
+    """
+    minutes = time.total_seconds() / 60
+    return f"{minutes / 60:.1f} hours" if minutes >= 60 else f"{minutes:.0f} minutes"
 
 
 def _command(model: str, trigger: Trigger, stand: str, reason: str) -> RetrainModel:
