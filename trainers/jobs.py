@@ -163,6 +163,11 @@ class Submitter:
 # --- following -------------------------------------------------------------------------------------------------------
 
 
+def is_absent(error: ClientError) -> bool:
+    """Say whether SageMaker answers that there is nothing of a name."""
+    return error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound")
+
+
 class Jobs:
     """Finds and follows the training jobs of one SageMaker."""
 
@@ -177,7 +182,7 @@ class Jobs:
         try:
             return _progress(self._sagemaker.describe_training_job(TrainingJobName=name), [], 0.0)
         except ClientError as error:
-            if error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound"):
+            if is_absent(error):
                 return None
             raise
 
@@ -186,7 +191,7 @@ class Jobs:
         try:
             self._sagemaker.stop_training_job(TrainingJobName=name)
         except ClientError as error:
-            if error.response["Error"]["Code"] not in ("ValidationException", "ResourceNotFound"):
+            if not is_absent(error):
                 raise
 
     def follow(self, name: str) -> Iterator[JobProgress]:

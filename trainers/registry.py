@@ -19,7 +19,7 @@ from contracts.events import ModelPublished
 from contracts.ports import Blobs
 from contracts.settings import Settings
 from producers.blobs import DIGEST_VARIABLE
-from trainers.jobs import PATIENT
+from trainers.jobs import PATIENT, is_absent
 
 _BY_HAND: Final = " in the model registry"
 _STATUS: Final = {"promoted": "Approved", "refused": "Rejected", "undecided": "PendingManualApproval"}
@@ -83,7 +83,7 @@ class Registry:
         try:
             package = self._sagemaker.describe_model_package(ModelPackageName=arn)
         except ClientError as error:
-            if _is_absent(error):
+            if is_absent(error):
                 return None
             raise
         told = package.get("CustomerMetadataProperties", {})
@@ -105,7 +105,7 @@ class Registry:
             for page in pages:
                 yield from page["ModelPackageSummaryList"]
         except ClientError as error:
-            if not _is_absent(error):  # no group yet
+            if not is_absent(error):  # no group yet
                 raise
 
     def register(self, published: ModelPublished, command_id: UUID | None = None) -> ModelPublished:
@@ -155,7 +155,3 @@ class Registry:
             told = json.dumps(error.response["Error"])
             if "already exist" not in told.lower() and "ResourceInUse" not in told:
                 raise
-
-
-def _is_absent(error: ClientError) -> bool:
-    return error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound")

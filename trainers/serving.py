@@ -21,7 +21,7 @@ from contracts.prices import PricesUnreadable, UnknownInstance
 from contracts.settings import Settings
 from producers.blobs import DIGEST_VARIABLE, read_whole
 from producers.price_file import read_prices
-from trainers.jobs import PATIENT, Pause
+from trainers.jobs import PATIENT, Pause, is_absent
 
 NPY: Final = "application/x-npy"
 MAX_WAIT_S: Final = 1800.0
@@ -252,7 +252,7 @@ class Serving:
         try:
             found: dict[str, Any] = describe(**names)
         except ClientError as error:
-            if error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound"):
+            if is_absent(error):
                 return None
             raise
         return found

@@ -20,7 +20,7 @@ from contracts.ports import Blobs
 from contracts.settings import Settings
 from trainers import dataset_store
 from trainers.archive import TRIES
-from trainers.jobs import PATIENT, POLL_S, JobFailed, Jobs, Pause, fraction_of
+from trainers.jobs import PATIENT, POLL_S, JobFailed, Jobs, Pause, fraction_of, is_absent
 
 OUTPUT: Final = TRIES
 """Where artifacts of tries are, by the job's name."""
@@ -128,7 +128,7 @@ class Tunings:
         try:
             told = self._sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
         except ClientError as error:
-            if error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound"):
+            if is_absent(error):
                 return None
             raise
         definition = told["TrainingJobDefinition"]
@@ -223,7 +223,7 @@ class Tunings:
         try:
             self._sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
         except ClientError as error:
-            if error.response["Error"]["Code"] not in ("ValidationException", "ResourceNotFound"):
+            if not is_absent(error):
                 raise
         waited = 0.0
         while (found := self.find(name)) is not None and found.status not in _ENDS and waited < STOP_S:

@@ -127,15 +127,15 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
     stopped.delete()
     stopped.wait_for_delete(poll=1, timeout=900)
 
-    processor = ScriptProcessor(
-        role=settings.role_arn,
-        image_uri=image,
-        command=["python3"],
-        instance_count=1,
-        instance_type=settings.serving_instance,
-        base_job_name="sdk-processing",
-        sagemaker_session=trainer.sagemaker_session,
-    )
+    alike: Any = {
+        "role": settings.role_arn,
+        "image_uri": image,
+        "command": ["python3"],
+        "instance_count": 1,
+        "instance_type": settings.serving_instance,
+        "sagemaker_session": trainer.sagemaker_session,
+    }
+    processor = ScriptProcessor(base_job_name="sdk-processing", **alike)
     (source / "few.py").write_text(PROCESS)
     few = f"s3://{settings.bucket}/sdk/{name}/few"
     channel = ProcessingS3Input(s3_uri=data, local_path="/opt/ml/processing/input/data", s3_data_type="S3Prefix")
@@ -148,15 +148,7 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
         wait=False,
         logs=False,
     )
-    framework = FrameworkProcessor(
-        role=settings.role_arn,
-        image_uri=image,
-        command=["python3"],
-        instance_count=1,
-        instance_type=settings.serving_instance,
-        base_job_name="sdk-framework",
-        sagemaker_session=trainer.sagemaker_session,
-    )
+    framework = FrameworkProcessor(base_job_name="sdk-framework", **alike)
     (source / "half.py").write_text(HALVE)
     halved = f"s3://{settings.bucket}/sdk/{name}/halved"
     framework.run(
