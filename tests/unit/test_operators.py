@@ -12,7 +12,7 @@ import pytest
 
 from api.app import proofs_of
 from api.apps.keyring import OPERATORS, Keyring, KeyringError
-from api.folds.audit_log import AuditLog
+from api.folds.audit_log import OPERATOR_ADDED, OPERATOR_REVOKED, AuditLog
 from api.ops.operators import Operator, Operators, Refusal
 from contracts.events import (
     Command,
@@ -254,6 +254,21 @@ def test_commands_that_are_no_longer_held_are_read_off_the_log_a_page_at_a_time(
         assert "X-Older-Until" not in asking(address, "token", f"audit?since={since}").headers, "all of that time is here"
 
     assert [(one["what"], one["outcome"]) for one in found] == [(f"version={n}", "done") for n in reversed(range(12))]
+
+
+def test_a_token_that_was_revoked_is_so_for_good_in_whatever_order_that_is_read():
+    added, revoked = (
+        CommandDone(command_id=uuid4(), command=command, target="ada", by="house")
+        for command in (OPERATOR_ADDED, OPERATOR_REVOKED)
+    )
+    for order in ((added, revoked), (revoked, added)):
+        audit = AuditLog()
+        for event in order:
+            audit.apply(event)
+        assert dict(audit.tokens) == {"ada": False}
+    audit = AuditLog()
+    audit.apply(added)
+    assert dict(audit.tokens) == {"ada": True}
 
 
 def test_refusals_of_one_operator_are_kept_up_to_a_bound(house, bus, tmp_path):
