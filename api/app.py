@@ -60,7 +60,7 @@ from api.ticker import tick_every
 from api.watch.watchers import TICK_S as WATCH_S
 from api.watch.watchers import Watchers
 from contracts.events import now
-from contracts.ports import Bus
+from contracts.ports import LoopBus
 from contracts.rebuilds import RebuildQueue
 from contracts.settings import Settings
 from producers.process_metrics import ProcessMetrics
@@ -93,7 +93,7 @@ def proofs_of(settings: Settings) -> Proofs | None:
 
 def create_app(
     settings: Settings,
-    bus: Bus,
+    bus: LoopBus,
     *,
     web: Path = WEB,
     clock: Callable[[], float] = time.monotonic,
@@ -140,26 +140,27 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        relay.start()
-        deadline = clock() + READY_S
-        while not relay.ready:  # before that, players would see other models than those that answer
-            if clock() > deadline:
-                relay.stop()
-                raise NotReady(f"the bus was not read within {READY_S:.0f} s: {relay.trouble or 'too much is on it'}")
-            await asyncio.sleep(0.02)
-        recent.total = 0  # watchers see the number of drawings since the start
-        board.changes()  # they are in every snapshot
-        ticks = [(GAME_S, game.tick), (WATCH_S, watchers.tick), (FEED_S, feed.tick)]
-        if signer:
-            ticks.append((LOOK_S, TokenAudit(settings.home, audit, signing).look))
-        ticking = [asyncio.create_task(tick_every(seconds, tick)) for seconds, tick in ticks]
-        ticking.append(asyncio.create_task(watchers.estimate()))
-        log.info("started", models=[*board.catalog.champions, *board.catalog.snapshots])
-        yield
-        for task in ticking:
-            task.cancel()
-        await asyncio.to_thread(relay.stop)
-        predictor.close()
+        async with bus.attached():
+            relay.start()
+            deadline = clock() + READY_S
+            while not relay.ready:  # before that, players would see other models than those that answer
+                if clock() > deadline:
+                    await relay.stop()
+                    raise NotReady(f"the bus was not read within {READY_S:.0f} s: {relay.trouble or 'too much is on it'}")
+                await asyncio.sleep(0.02)
+            recent.total = 0  # watchers see the number of drawings since the start
+            board.changes()  # they are in every snapshot
+            ticks = [(GAME_S, game.tick), (WATCH_S, watchers.tick), (FEED_S, feed.tick)]
+            if signer:
+                ticks.append((LOOK_S, TokenAudit(settings.home, audit, signing).look))
+            ticking = [asyncio.create_task(tick_every(seconds, tick)) for seconds, tick in ticks]
+            ticking.append(asyncio.create_task(watchers.estimate()))
+            log.info("started", models=[*board.catalog.champions, *board.catalog.snapshots])
+            yield
+            for task in ticking:
+                task.cancel()
+            await relay.stop()
+            predictor.close()
         log.info("stopped")
 
     app = FastAPI(title="Game Night", version=version("gamenight"), lifespan=lifespan, docs_url=None, redoc_url=None)

@@ -1,17 +1,18 @@
 """Runs the relay, which reads the bus and passes the events to subscribers, on the event loop (ways 1 and 2).
 
-It has a thread for each reader, since polling blocks: one for the newest guesses, receipts and codes, one for models and
-commands, and one for scores, the last two from the start. None of these grows with what was played: a start reads a bounded
-number of records (docs/decisions/0017), and players need not wait for the scores. Drawings are not read: they are known from
-their players, or from the guesses on them. Twice is harmless: every subscriber sees that an event came before. A record that
-cannot be handled is told on rejected.v1 and passed over; topics that cannot be read, whatever went wrong, are opened again
-where they were left.
+It has three readers: on the loop itself one of the newest guesses, receipts and codes, for which players wait; in threads,
+since they read from the start, one of models and commands and one of scores. None of these grows with what was played: a start
+reads a bounded number of records (docs/decisions/0017), and players need not wait for the scores. Drawings are not read: they
+are known from their players, or from the guesses on them. Twice is harmless: every subscriber sees that an event came before.
+A record that cannot be handled is told on rejected.v1 and passed over; topics that cannot be read, whatever went wrong, are
+opened again where they were left.
 """
 
 import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -33,7 +34,7 @@ from contracts.events import (
     SeatOffered,
     SignedEvent,
 )
-from contracts.ports import Bus, Record, Since
+from contracts.ports import LoopBus, Partition, Record, Since
 from contracts.records import read, rejection
 from producers.connection import BusError
 from producers.pace import Pace
@@ -84,7 +85,7 @@ class Subscriber(Protocol):
 class Relay:
     """Passes the events of the bus to its subscribers, in the order in which they subscribed."""
 
-    def __init__(self, bus: Bus, metrics: Metrics, proofs: Proofs | None = None) -> None:
+    def __init__(self, bus: LoopBus, metrics: Metrics, proofs: Proofs | None = None) -> None:
         """Keep the bus; call `subscribe`, and then `start`.
 
         Args:
@@ -103,6 +104,9 @@ class Relay:
         self._since: dict[Sequence[str], Since] = {}
         self._troubles: dict[Sequence[str], str] = {}
         self._threads: list[threading.Thread] = []
+        self._listening: asyncio.Task[None] | None = None
+        self._heard: dict[Partition, int] = {}
+        """Up to where the loop's reader has published."""
         self._began = 0.0
 
     def subscribe(self, *subscribers: Subscriber, live_only: bool = False) -> None:
@@ -119,13 +123,14 @@ class Relay:
         """Begin to read the bus; call this on the event loop."""
         loop = asyncio.get_running_loop()
         self._began = time.monotonic()
-        newest: Since = {
+        newest: dict[Partition, int] = {
             (topic, partition): -1 if topic == PreviewGuessed.topic else -NEWEST
             for topic in LIVE
             for partition in range(TOPICS[topic].partitions)
         }
-        for topics, first in ((LIVE, newest), (STATE, "start"), (SCORES, "start")):
-            thread = threading.Thread(target=self._read, args=(loop, topics, first), name=f"relay-{topics[0]}", daemon=True)
+        self._listening = loop.create_task(self._listen(newest))
+        for topics in (STATE, SCORES):
+            thread = threading.Thread(target=self._read, args=(loop, topics), name=f"relay-{topics[0]}", daemon=True)
             thread.start()
             self._threads.append(thread)
 
@@ -140,16 +145,20 @@ class Relay:
         """Say why the bus cannot be read now; empty: it can."""
         return "; ".join(self._troubles.values())
 
-    def stop(self) -> None:
-        """Stop reading, and wait for the threads to end."""
+    async def stop(self) -> None:
+        """Stop reading, and wait for the readers to end."""
         self._stopping.set()
+        if self._listening is not None:
+            self._listening.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._listening
         for thread in self._threads:
-            thread.join(timeout=2.0)
+            await asyncio.to_thread(thread.join, 2.0)
 
     # --- in the threads
 
-    def _read(self, loop: asyncio.AbstractEventLoop, topics: Sequence[str], since: Since) -> None:
-        self._since[topics] = since
+    def _read(self, loop: asyncio.AbstractEventLoop, topics: Sequence[str]) -> None:
+        self._since[topics] = "start"
         begun = False
         while not self._stopping.is_set():
             try:
@@ -158,13 +167,16 @@ class Relay:
                     begun = True
                 self._follow(loop, topics)
                 return
-            except Exception as wrong:
+            except Exception as wrong:  # noqa: BLE001 whatever it was, what was left is read again
                 if loop.is_closed():
                     return
-                self._troubles[topics] = f"reading {', '.join(topics)} failed: {wrong or type(wrong).__name__}"
-                unforeseen = wrong if not isinstance(wrong, BusError) else None
-                log.error("reading failed, opened again", topics=topics, error=str(wrong), exc_info=unforeseen)
+                self._failed(topics, wrong)
                 self._stopping.wait(_AGAIN_S)
+
+    def _failed(self, topics: Sequence[str], wrong: Exception) -> None:
+        self._troubles[topics] = f"reading {', '.join(topics)} failed: {wrong or type(wrong).__name__}"
+        unforeseen = wrong if not isinstance(wrong, BusError) else None
+        log.error("reading failed, opened again", topics=topics, error=str(wrong), exc_info=unforeseen)
 
     def _follow(self, loop: asyncio.AbstractEventLoop, topics: Sequence[str]) -> None:
         """Read until told to stop."""
@@ -224,6 +236,35 @@ class Relay:
         self._rejections.tell(rejected)
 
     # --- on the event loop
+
+    async def _listen(self, since: Mapping[Partition, int]) -> None:
+        while True:
+            try:
+                await self._hear(since)
+            except Exception as wrong:  # noqa: BLE001 whatever it was, players go on waiting for what comes next
+                self._failed(LIVE, wrong)
+                since = self._heard or since
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _hear(self, since: Mapping[Partition, int]) -> None:
+        """Read what players wait for, until it cannot be read."""
+        tail = await self._bus.listen(LIVE, since)
+        caught_up = self._caught_up[LIVE]
+        pace = _PACES[LIVE]()
+        try:
+            while True:
+                if not caught_up.is_set() and tail.caught_up():
+                    caught_up.set()
+                live = caught_up.is_set()
+                records = await tail.poll(_POLL_S if live and LIVE not in self._troubles else _SHORT_POLL_S)
+                if records:
+                    self._publish(self._readings(records, live), live)
+                    self._heard = tail.positions()
+                self._troubles.pop(LIVE, None)
+                if live and (wait_s := pace.wait_s(len(records), time.monotonic())):
+                    await asyncio.sleep(wait_s)
+        finally:
+            await tail.close()
 
     def _publish(self, readings: list[Reading], live: bool) -> None:
         for record, event in readings:

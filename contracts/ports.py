@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, NamedTuple, Protocol
@@ -53,6 +54,38 @@ class Bus(Protocol):
 
     def close(self) -> None:
         """Flush, then close every connection and thread."""
+        ...
+
+
+class LoopBus(Bus, Protocol):
+    """A bus that an event loop sends to and reads from, without threads of its own, for what people wait for."""
+
+    def attached(self) -> AbstractAsyncContextManager[None]:
+        """Send on the running loop while the context lasts."""
+        ...
+
+    async def listen(self, topics: Sequence[str], since: "Mapping[Partition, int]") -> "Listener":
+        """Read topics as `follow` does, on the running loop."""
+        ...
+
+
+class Listener(Protocol):
+    """A bystander's view of some topics, for an event loop; see `Tail`."""
+
+    async def poll(self, timeout_s: float) -> list[Record]:
+        """Return the records that came since, in order within each partition; empty after ``timeout_s`` without any."""
+        ...
+
+    def caught_up(self) -> bool:
+        """Say whether everything that was on the topics when it was opened has been polled."""
+        ...
+
+    def positions(self) -> dict[Partition, int]:
+        """Return the first offset of each partition that was not polled."""
+        ...
+
+    async def close(self) -> None:
+        """Stop."""
         ...
 
 

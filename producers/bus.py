@@ -7,7 +7,7 @@ list of scenarios. Streams read through Faust; bystanders (sockets, trainer, com
 from collections.abc import Collection
 
 from contracts.events import TOPICS
-from contracts.ports import Bus
+from contracts.ports import LoopBus
 from contracts.settings import Settings
 from producers.connection import BrokerAbsent as BrokerAbsent
 from producers.connection import BusError as BusError
@@ -16,7 +16,7 @@ from producers.kafka_bus import KafkaBus
 from producers.memory_bus import MemoryBus, log_of
 
 
-def open_bus(where: Settings | str, topics: Collection[str] = tuple(TOPICS), *, deadline_s: float = 30.0) -> Bus:
+def open_bus(where: Settings | str, topics: Collection[str] = tuple(TOPICS), *, deadline_s: float = 30.0) -> LoopBus:
     """Connect to the bus of some settings, or to the one that a URL names.
 
     Args:
@@ -38,6 +38,3 @@ def open_bus(where: Settings | str, topics: Collection[str] = tuple(TOPICS), *, 
     if scheme == "memory" and rest:
         return MemoryBus(log_of(rest), topics)
     raise ValueError(f"no bus at {where!r}: say kafka://host:port or memory://name")
-
-
-# --- memory ----------------------------------------------------------------------------------------------------------

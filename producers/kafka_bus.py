@@ -1,11 +1,12 @@
-"""Implements the bus on Apache Kafka, through kafka-python (all ways)."""
+"""Implements the bus on Apache Kafka, through kafka-python, and on an event loop through aiokafka (all ways)."""
 
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from itertools import chain
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import AuthorizationError, KafkaError
@@ -25,6 +26,9 @@ from producers.placement import (
     place_of,
     places_of,
 )
+
+if TYPE_CHECKING:
+    from producers.loop_client import LoopSender, LoopTail
 
 MAX_UNACKNOWLEDGED: Final = 64 * 1024 * 1024
 """Bytes that may wait for the broker's acknowledgement before publishing fails: kafka-python itself has no bound."""
@@ -52,9 +56,11 @@ class KafkaBus:
         """Connect, and learn the partitions of every topic, so that no later publish waits for them."""
         self._place = place
         self._client = {"bootstrap_servers": list(place.servers), **_CLIENT, **place.security}
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._unacknowledged = 0
         self._closed = False
+        self._sender: LoopSender | None = None
+        """What sends while the bus is attached to a loop."""
         deadline = time.monotonic() + deadline_s
         self._producer = self._connect(deadline)
         try:
@@ -112,20 +118,23 @@ class KafkaBus:
         future.set_running_or_notify_cancel()  # it is on its way and cannot be cancelled
         timestamp_ms = int(time.time() * 1000)
 
-        def acknowledged(metadata: Any) -> None:
+        def kept(offset: int, at_ms: int) -> None:
             self._release(len(value))
-            future.set_result(Record(event.topic, partition, metadata.offset, key, b"", metadata.timestamp))
+            future.set_result(Record(event.topic, partition, offset, key, b"", at_ms))
 
-        def refused(error: BaseException) -> None:
+        def refused(error: BaseException | str) -> None:
             self._release(len(value))
             future.set_exception(Undelivered(f"{event.type} not delivered to {event.topic}: {error}"))
 
+        if self._sender is not None:
+            self._sender.send((event.topic, partition), key, value, timestamp_ms, DELIVERY_S, kept, refused)
+            return future
         try:
             sent = self._producer.send(event.topic, value, key, partition=partition, timestamp_ms=timestamp_ms)
         except (KafkaError, ValueError) as error:
             refused(error)
         else:
-            sent.add_callback(acknowledged)
+            sent.add_callback(lambda metadata: kept(metadata.offset, metadata.timestamp))
             sent.add_errback(refused)
         return future
 
@@ -140,17 +149,48 @@ class KafkaBus:
     def _release(self, size: int) -> None:
         with self._lock:
             self._unacknowledged -= size
+            self._lock.notify_all()
 
     def flush(self, timeout_s: float) -> None:
-        """Wait until everything that was published is acknowledged.
+        """Wait until everything that was published is acknowledged; not on the loop that the bus is attached to.
 
         Raises:
             Undelivered: If it was not within ``timeout_s``.
         """
+        if self._sender is not None:
+            with self._lock:
+                if self._lock.wait_for(lambda: self._unacknowledged == 0, timeout_s):
+                    return
+            raise Undelivered(f"{self._unacknowledged} bytes not acknowledged after {timeout_s} s")
         try:
             self._producer.flush(timeout_s)
         except KafkaError as error:
             raise Undelivered(f"{self._unacknowledged} bytes not acknowledged after {timeout_s} s") from error
+
+    @asynccontextmanager
+    async def attached(self) -> AsyncIterator[None]:
+        """Send on the running loop while the context lasts; at its end what was published is flushed for a while."""
+        from producers.loop_client import LoopSender
+
+        sender = self._sender = LoopSender(self._place)
+        sender.start()
+        try:
+            yield
+        finally:
+            self._sender = None
+            await sender.stop(_CLOSE_S)
+
+    async def listen(self, topics: Sequence[str], since: Mapping[Partition, int]) -> "LoopTail":
+        """Read topics as a bystander, on the running loop.
+
+        Raises:
+            BusError: If there is no such topic, or no broker answers.
+        """
+        from producers.loop_client import LoopTail
+
+        tail = LoopTail(self._place, places_of(topics, self._partitions, None))
+        await tail.start(since)
+        return tail
 
     def follow(self, topics: Sequence[str], since: Since, only: int | None = None) -> Tail:
         """Read topics as a bystander: no group, nothing committed; every partition, or the one that ``only`` names.

@@ -1,9 +1,11 @@
 """Implements the bus in the memory of one process, for tests (all ways)."""
 
+import asyncio
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 
 from contracts.events import TOPICS, Event
 from contracts.ports import Partition, Record, Since, Tail
@@ -70,6 +72,15 @@ class MemoryBus:
         """Read topics as a bystander."""
         return _MemoryTail(self._memory, places_of(topics, self._partitions, only), since)
 
+    @asynccontextmanager
+    async def attached(self) -> AsyncIterator[None]:
+        """Change nothing: nothing is sent anywhere."""
+        yield
+
+    async def listen(self, topics: Sequence[str], since: Mapping[Partition, int]) -> "_MemoryListener":
+        """Read topics as a bystander, on the running loop."""
+        return _MemoryListener(self.follow(topics, since))
+
     def close(self) -> None:
         """Take no more events; the log stays, as a broker's does."""
         self._closed = True
@@ -128,3 +139,20 @@ class _MemoryTail:
         with self._memory.changed:
             self._closing = True
             self._memory.changed.notify_all()
+
+
+class _MemoryListener:
+    """A tail that is polled from an event loop."""
+
+    def __init__(self, tail: Tail) -> None:
+        self._tail = tail
+        self.caught_up = tail.caught_up
+        self.positions = tail.positions
+
+    async def poll(self, timeout_s: float) -> list[Record]:
+        """Return the records that came since; none after ``timeout_s`` without any."""
+        return await asyncio.to_thread(self._tail.poll, timeout_s)
+
+    async def close(self) -> None:
+        """Stop reading."""
+        self._tail.close()

@@ -1,4 +1,4 @@
-"""The only importer of Faust and aiokafka: brings records from Kafka, sends records to it, commits what is acknowledged.
+"""The only importer of Faust: brings records from Kafka, sends records to it, commits what is acknowledged.
 
 Faust brings the groups, the rebalancing, the flow control and the time of commits. What must be exact is not left to it. An
 agent only forwards: its message is all that one fetch has brought of a partition, since a message in Faust costs as much as the
@@ -17,7 +17,6 @@ from typing import Any, Final
 import faust
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.abc import AbstractTokenProvider
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
@@ -33,7 +32,8 @@ from yarl import URL
 from contracts.events import TOPICS
 from contracts.ports import Partition, Record
 from contracts.settings import Settings
-from producers.connection import KafkaAddress, Tokens
+from producers.connection import KafkaAddress
+from producers.loop_client import security
 from producers.pace import Pace
 from producers.placement import marked
 from streams.delivery import STEP, Delivery, Fork
@@ -127,7 +127,7 @@ class Transport:
             max_batch_size=_BATCH_BYTES,
             max_request_size=_REQUEST_BYTES,
             request_timeout_ms=30_000,
-            **_security(self._kafka),
+            **security(self._kafka),
         )
         try:
             await self._producer.start()
@@ -173,39 +173,21 @@ def partition_of(key: bytes, partitions: int) -> int:
 # --- how Kafka is reached
 
 
-class _Bearer(AbstractTokenProvider):  # type: ignore[misc]
-    """The tokens of producers.connection, for aiokafka."""
-
-    def __init__(self, tokens: Tokens) -> None:
-        self._tokens = tokens
-
-    async def token(self) -> str:
-        return await asyncio.to_thread(self._tokens.token)
-
-
-def _security(place: KafkaAddress) -> dict[str, Any]:
-    """TLS and SASL as arguments of aiokafka's own clients, which have kafka-python's names; empty: there is neither."""
-    given = dict(place.security)
-    if tokens := given.get("sasl_oauth_token_provider"):
-        given["sasl_oauth_token_provider"] = _Bearer(tokens)
-    return given
-
-
 def credentials(place: KafkaAddress) -> Credentials | None:
     """What Faust is told of TLS and SASL: the same as kafka-python; None: there is neither."""
-    security = _security(place)
-    context, mechanism = security.get("ssl_context"), security.get("sasl_mechanism")
+    given = security(place)
+    context, mechanism = given.get("ssl_context"), given.get("sasl_mechanism")
     if mechanism == "OAUTHBEARER":
-        return OAuthCredentials(oauth_cb=security["sasl_oauth_token_provider"], ssl_context=context)
+        return OAuthCredentials(oauth_cb=given["sasl_oauth_token_provider"], ssl_context=context)
     if mechanism:
-        user, password = security["sasl_plain_username"], security["sasl_plain_password"]
+        user, password = given["sasl_plain_username"], given["sasl_plain_password"]
         return SASLCredentials(username=user, password=password, ssl_context=context, mechanism=mechanism)
     return SSLCredentials(context) if context else None
 
 
 async def _cluster(place: KafkaAddress) -> str:
     """The id of the Kafka cluster that answers now."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=list(place.servers), request_timeout_ms=20_000, **_security(place))
+    admin = AIOKafkaAdminClient(bootstrap_servers=list(place.servers), request_timeout_ms=20_000, **security(place))
     await admin.start()
     try:
         return str((await admin.describe_cluster())["cluster_id"])

@@ -1,43 +1,70 @@
 """What a bus promises, run by every bus there is: a fake that skips a scenario is no fake."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import ClassVar
 from uuid import uuid4
 
 import pytest
 
-from contracts.events import CorrectionGiven, CorrectionProbed, DrawingSubmitted, Event, PolicySet, decode
-from contracts.ports import Bus, Record, Tail
+from contracts.events import TOPICS, CorrectionGiven, CorrectionProbed, DrawingSubmitted, Event, PolicySet, decode
+from contracts.ports import LoopBus, Record, Tail
 from contracts.records import key_of
 from producers import kafka_bus
 from producers.bus import BusError, open_bus
 from producers.placement import MAX_VALUE, BusClosed, BusFull, EventTooLarge, UnknownTopic, partition_of
 from tests.histories import example, lesson
 
-Opener = Callable[[], Bus]
+Opener = Callable[[], LoopBus]
 DEADLINE_S = 20.0
 
 
-@pytest.fixture(params=["memory", "kafka"])
+@contextmanager
+def attached(bus: LoopBus) -> Iterator[None]:
+    """Attach a bus to an event loop in a thread of its own."""
+    loop, done = asyncio.new_event_loop(), threading.Event()
+    ready, end = threading.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        async with bus.attached():
+            ready.set()
+            await end.wait()
+        done.set()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(hold(),))
+    thread.start()
+    ready.wait(DEADLINE_S)
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(end.set)
+        thread.join(DEADLINE_S)
+        loop.close()
+        assert done.is_set()
+
+
+@pytest.fixture(params=["memory", "kafka", "kafka on a loop"])
 def opener(request: pytest.FixtureRequest) -> Iterator[Opener]:
     """Opens buses on one log; they are closed afterwards."""
     url = f"memory://{uuid4()}" if request.param == "memory" else f"kafka://{request.getfixturevalue('kafka')}"
-    opened: list[Bus] = []
+    with ExitStack() as opened:
 
-    def open_another() -> Bus:
-        opened.append(open_bus(url))
-        return opened[-1]
+        def open_another() -> LoopBus:
+            bus = open_bus(url)
+            opened.callback(bus.close)
+            if request.param == "kafka on a loop":
+                opened.enter_context(attached(bus))
+            return bus
 
-    yield open_another
-    for each in opened:
-        each.close()
+        yield open_another
 
 
 @pytest.fixture
-def bus(opener: Opener) -> Bus:
+def bus(opener: Opener) -> LoopBus:
     return opener()
 
 
@@ -369,3 +396,60 @@ def test_when_too_much_waits_for_kafka_publishing_fails_instead_of_growing(kafka
     monkeypatch.undo()
     assert bus.publish(drawing(player)).exception(DEADLINE_S) is None
     bus.close()
+
+
+# --- on an event loop ----------------------------------------------------------------------------------------------------
+
+
+async def test_who_listens_on_a_loop_goes_on_from_its_offsets_and_knows_when_it_has_caught_up(bus, player):
+    sent = [drawing(player, x) for x in range(20)]
+    kept = [bus.publish(each).result(DEADLINE_S) for each in sent]
+    partition = kept[0].partition
+    since = {("drawings.v1", n): -1 for n in range(TOPICS["drawings.v1"].partitions)}
+
+    listener = await bus.listen(["drawings.v1"], since | {("drawings.v1", partition): kept[5].offset})
+    assert not listener.caught_up()
+    found: list[Record] = []
+    async with asyncio.timeout(DEADLINE_S):
+        while not listener.caught_up():
+            found += await listener.poll(0.2)
+    assert events([record for record in found if key_of(record.key) == player.encode()]) == sent[5:]
+    assert listener.positions()["drawings.v1", partition] == kept[-1].offset + 1
+    later = drawing(player)
+    bus.publish(later)
+    found = []
+    async with asyncio.timeout(DEADLINE_S):
+        while not found:
+            found = [record for record in await listener.poll(0.2) if key_of(record.key) == player.encode()]
+    assert events(found) == [later]
+    await listener.close()
+
+
+async def test_who_listens_to_nothing_hears_nothing_in_time(bus):
+    ends = {("seats.v1", n): 1 << 40 for n in range(TOPICS["seats.v1"].partitions)}
+    listener = await bus.listen(["seats.v1"], ends)
+    async with asyncio.timeout(DEADLINE_S):
+        while not listener.caught_up():
+            await listener.poll(0.1)
+        assert await listener.poll(0.1) == []
+    await listener.close()
+
+
+async def test_who_listens_to_a_topic_that_there_is_not_is_told_so(bus):
+    with pytest.raises(UnknownTopic):
+        await bus.listen(["no.such.topic"], {})
+
+
+@pytest.mark.parametrize("opener", ["memory", "kafka"], indirect=True)
+async def test_what_was_published_before_a_bus_leaves_its_loop_is_delivered(bus, player):
+    tail = bus.follow(["drawings.v1"], "end")
+    sent = [drawing(player, x) for x in range(50)]
+    async with bus.attached():
+        kept = [bus.publish(each) for each in sent]
+
+    assert all(future.done() for future in kept)
+    assert events(polled(tail, player, 50)) == sent
+    after = drawing(player)
+    bus.publish(after)
+    assert events(polled(tail, player, 1)) == [after]
+    tail.close()

@@ -22,8 +22,10 @@ SECURED = {
     "**client",
     "**place.security",
     "broker_credentials=credentials(place)",
-    "**_security(place)",
-    "**_security(self._kafka)",
+    "**security(place)",
+    "**security(self._kafka)",
+    "**security(address)",
+    "**security(self._address)",
 }
 """How a call may say TLS and SASL: all are made of `kafka_of`."""
 
@@ -47,6 +49,8 @@ def test_every_kafka_client_is_given_the_tls_and_sasl_of_the_settings() -> None:
         ("producers/cutting.py", "KafkaProducer"),
         ("producers/connection.py", "KafkaConnectionManager"),
         ("producers/topics.py", "KafkaAdminClient"),
+        ("producers/loop_client.py", "AIOKafkaProducer"),
+        ("producers/loop_client.py", "AIOKafkaConsumer"),
         ("streams/transport.py", "AIOKafkaAdminClient"),
         ("streams/transport.py", "AIOKafkaProducer"),
         ("streams/transport.py", "_App"),

@@ -44,7 +44,7 @@ from contracts.events import (
     now,
 )
 from contracts.ports import Bus, Partition, Record
-from producers.bus import open_bus
+from producers.bus import BusError, open_bus
 from producers.pace import Pace
 from tests.histories import guess, named
 from tests.serving import DEADLINE_S, closing, eventually, get, opened, playing, serving
@@ -472,7 +472,7 @@ async def test_the_fold_takes_what_the_relay_gives_it(bus):
             while (drawing := recent.drawing(named("d1"))) is None:
                 await asyncio.sleep(0.01)
     finally:
-        await asyncio.to_thread(relay.stop)
+        await relay.stop()
 
     assert drawing.kept
     assert rejections(bus) == []
@@ -552,7 +552,7 @@ def on(bus: Bus, topic: str) -> list[Any]:
     return events
 
 
-@pytest.mark.parametrize("topics", [LIVE, STATE, SCORES], ids=["live", "state", "scores"])
+@pytest.mark.parametrize("topics", [STATE, SCORES], ids=["state", "scores"])
 def test_a_reader_gathers_by_the_pace_of_what_came(bus, monkeypatch, topics):
     class Answers(Pace):
         def wait_s(self, n: int, now: float) -> float:
@@ -591,6 +591,54 @@ def test_a_reader_gathers_by_the_pace_of_what_came(bus, monkeypatch, topics):
     relay._follow(SimpleNamespace(call_soon_threadsafe=lambda *_: None), topics)
 
     assert waits == [0.001, 0.003]
+
+
+async def test_the_reader_on_the_loop_gathers_by_the_pace_too_and_goes_on_where_it_was_after_a_failure(bus, monkeypatch):
+    class Answers(Pace):
+        def wait_s(self, n: int, now: float) -> float:
+            return 0.001 * n
+
+    class Listener:
+        def caught_up(self) -> bool:
+            return True
+
+        async def poll(self, timeout_s: float) -> list[Record]:
+            if not come:
+                relay._listening.cancel()
+                await asyncio.Event().wait()
+            if (records := come.pop(0)) is None:
+                raise BusError("the broker is away")
+            return records
+
+        def positions(self) -> dict[Partition, int]:
+            return {("guesses.v1", 0): 9 - len(come)}
+
+        async def close(self) -> None:
+            closed.append(True)
+
+    async def listen(topics, since):
+        asked.append(since)
+        return Listener()
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    waits, asked, closed = [], [], []
+    record = bus.publish(guess("d1", 7)).result()
+    come = [[record], [], None, [record] * 3]
+    monkeypatch.setattr(bus, "listen", listen)
+    monkeypatch.setattr("api.relay._PACES", {LIVE: lambda: Answers(rush=1, rush_s=1)})
+    relay = Relay(bus, Metrics())
+    relay._listening = asyncio.create_task(relay._listen({("guesses.v1", 0): -500}))
+    monkeypatch.setattr("api.relay.asyncio.sleep", sleep)
+
+    with pytest.raises(asyncio.CancelledError):
+        await relay._listening
+
+    assert waits[:3] == [0.001, 0.5, 0.003]
+    assert asked == [{("guesses.v1", 0): -500}, {("guesses.v1", 0): 6}]
+    assert len(closed) == 2
+    assert relay.trouble == ""
 
 
 def test_one_who_plays_alone_is_never_waited_for():
