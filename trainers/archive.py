@@ -9,17 +9,15 @@ import io
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from itertools import groupby
 from typing import Any, Final
 
-import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from contracts.events import ExampleLabelled, mark_of
+from contracts.events import mark_of
 from contracts.ports import Blobs, NoSuchBlob
 from trainers.archive_names import (
     PREFIX,
@@ -32,6 +30,7 @@ from trainers.archive_names import (
     place_of,
     read_name,
 )
+from trainers.example_columns import REPEATED, SCHEMA, ExampleColumns
 from trainers.example_sink import Placed
 
 COPIES: Final = "notebooks/"
@@ -40,40 +39,6 @@ TRIES: Final = "tuning/"
 _READERS: Final = 8  # objects fetched at a time
 _TRIES: Final = 20
 """How often reading begins anew, when objects are merged meanwhile."""
-
-_GUESS: Final = pa.struct(
-    [
-        ("model", pa.string()),
-        ("version", pa.string()),
-        ("label", pa.int8()),
-        ("probabilities", pa.list_(pa.float32())),
-        ("latency_ms", pa.float64()),
-        ("shadow", pa.bool_()),
-    ]
-)
-_FIELDS: "Final[list[pa.Field[Any]]]" = [
-    pa.field("offset", pa.int64(), nullable=False),  # on its partition of examples.v1
-    pa.field("partition", pa.int32(), nullable=False),  # no such column: it is older, and the object's name says it
-    pa.field("drawing_id", pa.string(), nullable=False),
-    pa.field("player_id", pa.string(), nullable=False),
-    pa.field("revision", pa.int32(), nullable=False),  # the highest of a drawing_id counts
-    pa.field("correction_id", pa.string(), nullable=False),
-    pa.field("label", pa.int8()),  # null: the player withdrew their correction
-    pa.field("over_quota", pa.bool_()),  # whether the player's own model alone learns it; null, or no such column: it is older
-    pa.field("asked", pa.int8()),
-    pa.field("device", pa.string()),  # mouse, pen, touch; null: not known, or no such column: it is older
-    pa.field("drawn_at", pa.timestamp("us", tz="UTC"), nullable=False),
-    pa.field("at", pa.timestamp("us", tz="UTC"), nullable=False),
-    pa.field("raster", pa.binary()),  # 784 bytes, row by row, 0 is paper; null: no model has read it
-    pa.field("embedding", pa.list_(pa.float32())),
-    pa.field("reader", pa.string()),
-    pa.field("strokes", pa.string(), nullable=False),  # JSON, as the event has it
-    pa.field("width", pa.float64(), nullable=False),
-    pa.field("height", pa.float64(), nullable=False),
-    pa.field("guesses", pa.list_(_GUESS), nullable=False),
-]
-SCHEMA: Final = pa.schema(_FIELDS)
-"""The columns of every object, for analysts and for trainers.dataset."""
 
 
 class Archive:
@@ -94,22 +59,21 @@ class Archive:
                 self._next = ends_of(named_objects(self._blobs.keys(PREFIX)))
             return dict(self._next)
 
-    def keep(self, partition: int, batch: Sequence[Placed]) -> None:
+    def keep(self, partition: int, batch: Iterable[Placed]) -> None:
         """Write a batch, an hour at a time; an hour is UTC, of the example's writing.
 
         A message that is no example counts with the example before it. A batch without examples writes nothing: after a restart
         its messages are read again.
         """
+        runs = list(_hours(partition, batch))
         with self._alone:
             places = self.places()
             self._next = None  # a write may fail half-way: then the bucket is asked again
-            for (day, hour), run in _hours(batch):
-                span = Span(partition, run[0].offset, run[-1].offset)
-                examples = [placed for placed in run if placed.example]
-                if examples:
+            for run in runs:
+                if run.hour:
                     self._check()
-                    self._blobs.put(part_key(day, hour, span), parquet(partition, examples))
-                places[partition] = span.last + 1
+                    self._blobs.put(part_key(*run.hour, run.span), encoded(run.columns.table(partition)))
+                places[partition] = run.span.last + 1
             self._next = places
 
 
@@ -242,70 +206,43 @@ def hour_of(at: datetime) -> tuple[date, int]:
     return at.date(), at.hour
 
 
-def _hours(batch: Sequence[Placed]) -> Iterator[tuple[tuple[date, int], list[Placed]]]:
-    hour = next((hour_of(placed.example.at) for placed in batch if placed.example), (date(1970, 1, 1), 0))
-    dated = []
+@dataclass(slots=True)
+class _Run:
+    """What follows each other on the log and is of one hour."""
+
+    span: Span
+    hour: tuple[date, int] | None = None
+    """None: there is no example in it."""
+    columns: ExampleColumns = field(default_factory=ExampleColumns)
+
+
+def _hours(partition: int, batch: Iterable[Placed]) -> Iterator[_Run]:
+    run: _Run | None = None
     for placed in batch:
-        hour = hour_of(placed.example.at) if placed.example else hour
-        dated.append((hour, placed))
-    for hour, run in groupby(dated, key=lambda pair: pair[0]):
-        yield hour, [placed for _, placed in run]
+        hour = hour_of(placed.example.at) if placed.example else None
+        if run and run.hour and hour and hour != run.hour:
+            yield run
+            run = None
+        run = run or _Run(Span(partition, placed.offset, placed.offset))
+        run.span = Span(partition, run.span.first, placed.offset)
+        if placed.example:
+            run.hour = hour
+            run.columns.add(placed.offset, placed.example)
+    if run:
+        yield run
 
 
 def parquet(partition: int, batch: Iterable[Placed]) -> bytes:
     """Encode examples as a Parquet file of `SCHEMA`; the same examples give the same bytes."""
-    rows = [(placed.offset, placed.example) for placed in batch if placed.example]
-    return encoded(_table(partition, [offset for offset, _ in rows], [example for _, example in rows]))
+    columns = ExampleColumns()
+    for placed in batch:
+        if placed.example:
+            columns.add(placed.offset, placed.example)
+    return encoded(columns.table(partition))
 
 
 def encoded(table: pa.Table) -> bytes:
     """Encode a table as Parquet."""
     out = io.BytesIO()
-    pq.write_table(table, out, compression="zstd")
+    pq.write_table(table, out, compression="zstd", use_dictionary=REPEATED)  # type: ignore[arg-type]  # its stub is wrong
     return out.getvalue()
-
-
-def _table(partition: int, offsets: Sequence[int], examples: Sequence[ExampleLabelled]) -> pa.Table:
-    """Return examples as a table of `SCHEMA`, made column by column: row by row takes twice as long."""
-    features = [example.features for example in examples]
-    embeddings = [np.frombuffer(one.embedding, "<f4") if one else None for one in features]
-    columns: dict[str, Any] = {
-        "offset": offsets,
-        "partition": np.full(len(examples), partition, np.int32),
-        "drawing_id": [str(example.drawing_id) for example in examples],
-        "correction_id": [str(example.correction_id) for example in examples],
-        "raster": [one.raster if one else None for one in features],
-        "embedding": _lists(embeddings, pa.float32()),
-        "reader": [one.reader if one else None for one in features],
-        "strokes": [orjson.dumps(example.strokes).decode() for example in examples],
-        "guesses": _guesses(examples),
-    }
-    for name in SCHEMA.names:
-        if name not in columns:
-            columns[name] = [getattr(example, name) for example in examples]
-    made = [_array(columns[field.name], field.type) for field in SCHEMA]
-    return pa.Table.from_arrays(made, schema=SCHEMA)
-
-
-def _array(values: Any, kind: Any) -> Any:
-    return values if isinstance(values, pa.Array) else pa.array(values, kind)
-
-
-def _lists(parts: Sequence[Any], kind: Any) -> Any:
-    """Return arrays, or None, as a column of lists."""
-    sizes = np.array([0 if part is None else len(part) for part in parts], np.int32)
-    ends: Any = pa.array(np.concatenate([[0], np.cumsum(sizes)]), pa.int32())
-    there = [part for part in parts if part is not None]
-    flat = pa.array(np.concatenate(there) if there else [], kind)
-    if len(there) < len(parts):
-        return pa.ListArray.from_arrays(ends, flat, mask=pa.array([part is None for part in parts]))
-    return pa.ListArray.from_arrays(ends, flat)
-
-
-def _guesses(examples: Sequence[ExampleLabelled]) -> Any:
-    guesses = [guess for example in examples for guess in example.guesses]
-    probabilities = _lists([guess.probabilities for guess in guesses], pa.float32())
-    fields: dict[str, Any] = {field.name: [getattr(guess, field.name) for guess in guesses] for field in _GUESS}
-    made = [probabilities if field.name == "probabilities" else pa.array(fields[field.name], field.type) for field in _GUESS]
-    sizes = np.cumsum([0, *(len(example.guesses) for example in examples)])
-    return pa.ListArray.from_arrays(pa.array(sizes, pa.int32()), pa.StructArray.from_arrays(made, fields=list(_GUESS)))

@@ -25,8 +25,9 @@ from contracts.events import DatasetMade, now
 from contracts.ports import BlobExists, Blobs, NoSuchBlob
 from contracts.settings import Settings
 from trainers import dataset_store
-from trainers.archive import SCHEMA, encoded, hour_of, listed, read_object, unmarked
+from trainers.archive import encoded, hour_of, listed, read_object, unmarked
 from trainers.archive_names import ArchiveObject, Span, ends_of, whole_key
+from trainers.example_columns import SCHEMA
 from trainers.model_log import ModelLog
 
 MARGIN: Final = timedelta(minutes=5)

@@ -5,7 +5,7 @@ observations itself. So each can be thrown away and fills again from the log, an
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -41,8 +41,11 @@ class ExampleSink(Protocol):
         """Return the first offset that the sink does not have, by partition; a missing partition has nothing yet."""
         ...
 
-    def keep(self, partition: int, batch: Sequence[Placed]) -> None:
-        """Keep a batch, in the order of the log; raises if it could not."""
+    def keep(self, partition: int, batch: Iterable[Placed]) -> None:
+        """Keep a batch, in the order of the log; raises if it could not.
+
+        Each example is decoded as it is taken, so a sink need not hold them all.
+        """
         ...
 
 
@@ -148,16 +151,15 @@ def stage_of(sink: ExampleSink) -> str:
 
 def _keep(bus: Bus, sink: ExampleSink, stage: str, partition: int, batch: Sequence[Record]) -> None:
     """Keep a batch; an example that the sink cannot hold is rejected, and the others are kept without it."""
-    placed = [_placed(bus, stage, record) for record in batch]
     try:
-        sink.keep(partition, placed)
+        sink.keep(partition, (_placed(bus, stage, record) for record in batch))
     except (ValueError, TypeError, ArithmeticError, LookupError) as wrong:  # faults of an example; an outage raises none
         if len(batch) > 1:
             for record in batch:
                 _keep(bus, sink, stage, partition, [record])
             return
         [record] = batch
-        if placed[0].example is None:
+        if not isinstance(read(record, stage), ExampleLabelled):
             raise
         _tell(bus, rejection(record, stage, wrong))
         sink.keep(partition, [Placed(record.offset, None)])

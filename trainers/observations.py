@@ -6,7 +6,7 @@ away together fill again from the log.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -68,8 +68,9 @@ class Observations:
                 self._wait("Throttled", len(asked))
         return {int(item["entry"]["S"].rpartition("/")[2]): int(item["next_offset"]["N"]) for item in items}
 
-    def keep(self, partition: int, batch: Sequence[Placed]) -> None:
+    def keep(self, partition: int, batch: Iterable[Placed]) -> None:
         """Write the newest revision of each drawing of a batch, then how far the partition is kept."""
+        batch = list(batch)
         waiting: list[list[dict[str, Any]]] = []
         for placed in newest_of(batch):
             puts = self._puts(partition, placed)

@@ -17,9 +17,10 @@ from contracts.settings import Settings
 from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
 from trainers import archive, example_sink, observations
-from trainers.archive import SCHEMA, Archive, parquet, raster_at
+from trainers.archive import Archive, parquet, raster_at
 from trainers.archive_names import Span, pixels_of, read_name
 from trainers.dataset import read_archive
+from trainers.example_columns import SCHEMA
 from trainers.example_sink import Placed, batches, catch_up
 from trainers.lease import LeaseLost
 from trainers.observations import Observations, items, newest_of
