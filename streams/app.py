@@ -42,8 +42,6 @@ from streams.scorer import Scorer
 from streams.stage_metrics import EndpointCalls
 from streams.worker import Worker
 
-LINGER_MS: Final = 2
-"""How long a guess waits for others that are about to be said: a request to the broker costs as much as ten guesses."""
 ANSWERING: Final = partial(Pace, rush=70, rush_s=0.020, most_s=0.060)
 """A drawing waits for nothing, but in a rush of so many a second: then one call to a model is for several of them."""
 LEARNING: Final = partial(Pace, rush=350, rush_s=0.060, most_s=0.150, calm_s=0.020, prompt=[CorrectionGiven.topic])
@@ -55,7 +53,7 @@ UNHURRIED_S: Final = 0.25
 
 def router(settings: Settings) -> Worker:
     """Way 1: answers drawings."""
-    worker = Worker(settings, "router", linger_ms=LINGER_MS)
+    worker = Worker(settings, "router")
     embedding = EmbeddingNetwork()
     base = load_base()
     bare = of_base(base)

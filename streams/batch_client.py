@@ -32,6 +32,8 @@ from streams.trial import Trial
 
 _log = structlog.get_logger()
 _PAUSE_S: Final = 0.05
+_TURNS: Final = 6
+"""The turns of the event loop within which what the models here have said goes to the broker: asking takes the loop longer."""
 _BLANK: Final = np.zeros((1, SIDE * SIDE), np.uint8)
 
 
@@ -140,7 +142,10 @@ class BatchClient:
     async def run(self) -> None:
         """Ask about the rounds that have gathered, again and again."""
         while True:
-            await self._wake.wait()
+            if not self._wake.is_set():
+                await self._wake.wait()
+                for _ in range(_TURNS):
+                    await asyncio.sleep(0)
             if outcomes := self._renew():
                 self._hear(outcomes)
             rounds = self._queue.next()

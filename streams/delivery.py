@@ -2,7 +2,7 @@
 how it is given records to send."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple, Protocol, TypeVar
@@ -13,6 +13,8 @@ from contracts.ports import Record
 _T = TypeVar("_T")
 STEP: Final = 500
 """The most records that a fold takes in one transaction, during which nothing else in the process moves."""
+LINGER_S: Final = 0.002
+"""How long what is sent waits for more, while many drawings are under way."""
 QUEUED: Final = 4096
 """The most records that wait for a taker before the transport waits too."""
 _TURNS: Final = 12
@@ -67,6 +69,43 @@ class UnsentRecord(NamedTuple):
     def of(cls, event: Event) -> "UnsentRecord":
         """Write an event; whatever it holds that JSON cannot is an error of this event alone, before anything is sent."""
         return cls(event.topic, event.record_key(), event.record_value(), event.partition())
+
+
+Emit = Callable[[Sequence[UnsentRecord]], Awaitable[None]]
+"""Sends records, and returns when the broker has all of them."""
+
+
+class SendQueue:
+    """Sends records, and tells when the broker has them; many senders share a request, which costs as much as ten guesses."""
+
+    def __init__(self, publish: Emit) -> None:
+        """Begin empty."""
+        self._publish = publish
+        self._waiting: list[tuple[Sequence[UnsentRecord], Callable[[], object]]] = []
+
+    def send(
+        self, sending: asyncio.TaskGroup, records: Sequence[UnsentRecord], done: Callable[[], object], *, calm: bool
+    ) -> None:
+        """Send records in a task of a group; ``done`` is called when the broker has them.
+
+        ``calm``: all that waits goes at once; else it waits some milliseconds for more.
+        """
+        self._waiting.append((records, done))
+        if calm:
+            self._flush(sending)
+        elif len(self._waiting) == 1:
+            asyncio.get_running_loop().call_later(LINGER_S, self._flush, sending)
+
+    def _flush(self, sending: asyncio.TaskGroup) -> None:
+        several, self._waiting = self._waiting, []
+
+        async def send() -> None:
+            await self._publish([record for records, _ in several for record in records])
+            for _, done in several:
+                done()
+
+        if several:
+            sending.create_task(send())
 
 
 class Taker(Protocol):

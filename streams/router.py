@@ -13,7 +13,7 @@ next. Any other failure ends the process.
 import asyncio
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -39,7 +39,7 @@ from contracts.settings import Settings
 from producers.signing import Signer
 from streams.batch_client import BatchClient, CallAnswered, CallOutcome, Late, VersionFailed
 from streams.batch_queue import CallMissed, Dropped, Resting
-from streams.delivery import Delivery, UnsentRecord
+from streams.delivery import Delivery, Emit, SendQueue, UnsentRecord
 from streams.fold import told
 from streams.lineup import Answerer, Lineup
 from streams.local_models import LocalModels, PersonalGuesser, Reader
@@ -53,9 +53,8 @@ _log = structlog.get_logger()
 
 STAGE: Final = "router"
 _SOON_S: Final = 0.001  # a timer that came too early is set again, at least so far off
-Emit = Callable[[Sequence[UnsentRecord]], Awaitable[None]]
-
-
+FEW: Final = 4
+"""With so few drawings under way, hardly anything else is about to be said: what is said waits for nothing."""
 RoundSteps = list[tuple[Round, Sequence[RoundAction]]]
 
 
@@ -76,7 +75,6 @@ class Router:
         self._local = LocalModels(reader, personal, time.perf_counter)
         self._models = models
         self._personal = personal
-        self._publish = publish
         self._batch_models = tuple(batch_models)
         self._signer = Signer("router", settings.router_signing_key)
         self._stale = timedelta(milliseconds=settings.preview_stale_ms)
@@ -85,6 +83,7 @@ class Router:
         self._taken: dict[Round, Taken] = {}
         self._pending: dict[UUID, Taken] = {}
         """The final drawings that are not acknowledged."""
+        self._unsent = SendQueue(publish)
         self._sending: asyncio.TaskGroup | None = None
         self._failure: asyncio.Future[None] | None = None
         """Done once a failure ends the router."""
@@ -261,11 +260,11 @@ class Router:
         self._reject(self._taken.pop(one), wrong)
 
     def _act(self, step: RoundSteps) -> None:
-        """Carry out actions, and those that follow from them; publish all events at once."""
-        records: list[UnsentRecord] = []
-        published: Counter[Round] = Counter()
+        """Carry out actions, and those that follow from them; what is known already is sent before others are asked."""
         left = deque(step)
         while left:
+            records: list[UnsentRecord] = []
+            published: Counter[Round] = Counter()
             asked: dict[Answerer, list[Round]] = defaultdict(list)
             while left:
                 one, actions = left.popleft()
@@ -284,10 +283,10 @@ class Router:
                             asked[answerer].append(one)
                         case Acknowledge():
                             self._acknowledge(self._taken.pop(one))
+            if records:
+                self._send(records, partial(self._sent, published))
             for answerer, rounds in asked.items():
                 left += self._asked(answerer, rounds)
-        if records:
-            self._send(records, partial(self._sent, published))
 
     def _asked(self, answerer: Answerer, rounds: Sequence[Round]) -> RoundSteps:
         """Let an answerer be asked about rounds; return the actions that follow at once."""
@@ -329,13 +328,10 @@ class Router:
         self._send([UnsentRecord.of(self._signer.signed(event))], lambda: None)
 
     def _send(self, records: Sequence[UnsentRecord], done: Callable[[], object]) -> None:
-        async def send() -> None:
-            await self._publish(records)
-            done()
-
+        """Send records, at once or, while many drawings are under way, with others that are about to be said."""
         if self._sending is None:
             raise RuntimeError("the router is not running")
-        self._sending.create_task(send())
+        self._unsent.send(self._sending, records, done, calm=len(self._taken) <= FEW)
 
 
 async def _raised(failure: asyncio.Future[None]) -> None:

@@ -43,7 +43,7 @@ from streams.delivery import Delivery, UnsentRecord
 from streams.lineup import WELL, Answerer
 from streams.models import Models
 from streams.round import Publish, Round
-from streams.router import Router
+from streams.router import FEW, Router
 from streams.routing import Online, Table, share_of
 from streams.trial import FIRST_CALLS
 from tests import histories
@@ -151,11 +151,14 @@ class Stage:
         self.models.ready.set()
         self.endpoints = {f"gamenight-{model}": FakeEndpoint() for model in models}
         self.said: list[Event] = []
+        self.requests: list[int] = []
+        """How many records were sent together each time."""
         self.router = Router(settings, Network(), self.models, self.endpoints.__getitem__, Players(), self._publish, models)
         self.offset = 0
 
     async def _publish(self, records: Sequence[UnsentRecord]) -> None:
         await asyncio.sleep(0)
+        self.requests.append(len(records))
         self.said += map(written, records)
 
     def hear(self, *events: ModelEvent | PolicySet) -> None:
@@ -333,6 +336,42 @@ async def test_a_drawing_is_not_acknowledged_before_the_broker_has_all_that_was_
     await eventually(lambda: handed.acked)
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
+
+
+async def test_what_the_models_here_said_is_on_its_way_before_an_endpoint_is_asked(monkeypatch: pytest.MonkeyPatch):
+    async with running() as stage:
+        await stage.through(drawing("before"))
+        done: list[str] = []
+        publish, predict = stage.router._unsent._publish, stage.endpoint().predict
+
+        async def published(records: Sequence[UnsentRecord]) -> None:
+            done.extend(event.model for event in map(written, records) if isinstance(event, GuessMade))
+            await publish(records)
+
+        async def asked(rasters: NDArray[np.uint8], variant: str | None = None) -> EndpointAnswer:
+            done.append("asked")
+            return await predict(rasters, variant)
+
+        monkeypatch.setattr(stage.router._unsent, "_publish", published)
+        monkeypatch.setattr(stage.endpoint(), "predict", asked)
+        await stage.through(drawing())
+
+    assert done == ["river", "yours", "asked", "xgboost", "everyone"]
+
+
+@pytest.mark.parametrize(("under_way", "requests"), [(0, 2), (FEW, 1)])
+async def test_what_is_said_goes_at_once_and_together_while_many_drawings_are_under_way(under_way: int, requests: int):
+    async with running() as stage:
+        stage.endpoint().held = asyncio.Event()
+        if under_way:
+            await stage.take(*(drawing(f"before {n}", f"player {n}") for n in range(under_way)))
+            await eventually(lambda: len(stage.guesses("river")) == under_way)
+        before = len(stage.requests)
+        await stage.take(drawing("d1"))
+        await stage.take(drawing("d2", "bob"))
+        await eventually(lambda: len(stage.guesses("river")) == under_way + 2)
+
+    assert len(stage.requests) - before == requests
 
 
 async def test_what_gathers_during_a_call_goes_out_as_one_final_drawings_first():
