@@ -25,7 +25,7 @@ from contracts.events import (
     SnapshotTaken,
     now,
 )
-from contracts.ports import Bus, Record
+from contracts.ports import Bus, LoopBus, Record
 from contracts.records import read, rejection
 from producers.rejections import Rejections
 from producers.whole_log import all_records
@@ -96,17 +96,17 @@ class Lessons:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._known.wait(), _KNOWN_S)
 
-    async def follow(self, connect: Callable[[], Bus]) -> None:
+    async def follow(self, connect: Callable[[], LoopBus]) -> None:
         """Read lessons.v1 and models.v1 from their start, for ever; records that cannot be read go to rejected.v1."""
         bus = await asyncio.to_thread(connect)
         rejections = Rejections(bus)
-        tail = await asyncio.to_thread(bus.follow, [LessonTaught.topic, LearningSet.topic], "start")
+        tail = await bus.listen([LessonTaught.topic, LearningSet.topic], {})
         known = looked = False
         gapped: list[MessageRejected] = []
         """What is told at the end of the log as it was at the start, unless it is explained until then."""
         try:
             while True:
-                probes, rejected = self.apply(await asyncio.to_thread(tail.poll, _POLL_S))
+                probes, rejected = self.apply(await tail.poll(_POLL_S))
                 if self._gapped and not known and not looked:
                     looked = True
                     explained = self.explain(await asyncio.to_thread(explanations, bus))
@@ -125,7 +125,7 @@ class Lessons:
                     _log.info("lessons known", lessons=self._model.known.lessons, frozen=self._frozen is not None)
                 await self._bring(probes)
         finally:
-            tail.close()
+            await tail.close()
             bus.close()
 
     def apply(self, records: Sequence[Record]) -> tuple[list[LessonProbed], list[MessageRejected]]:

@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 
 from contracts.events import Event, ExperimentLearned, MessageRejected, SnapshotTaken, generation, now
-from contracts.ports import Bus, Record
+from contracts.ports import LoopBus, Record
 from contracts.records import read, rejection
 from producers.rejections import Rejections
 from streams.experiments import NAMES
@@ -31,21 +31,21 @@ class Models:
         self._changed = asyncio.Event()
         self._features = (reader, basis)
 
-    async def follow(self, connect: Callable[[], Bus]) -> None:
+    async def follow(self, connect: Callable[[], LoopBus]) -> None:
         """Read models.v1 from its start, for ever; records that cannot be read go to rejected.v1."""
         bus = await asyncio.to_thread(connect)
         rejections = Rejections(bus)
-        tail = await asyncio.to_thread(bus.follow, ["models.v1"], "start")
+        tail = await bus.listen(["models.v1"], {})
         try:
             while True:
-                rejected = self.apply(await asyncio.to_thread(tail.poll, _POLL_S))
+                rejected = self.apply(await tail.poll(_POLL_S))
                 if not self.ready.is_set() and tail.caught_up():
                     self.ready.set()
                     _log.info("models known", table=self.table.digest, versions=self._versions())
                 for one in rejected:
                     await asyncio.to_thread(rejections.tell, one)
         finally:
-            tail.close()
+            await tail.close()
             bus.close()
 
     def apply(self, records: Sequence[Record]) -> list[MessageRejected]:
