@@ -37,7 +37,7 @@ def read(record: Record, stage: str) -> Event | MessageRejected | None:
     if record.value is None and spec is not None and (spec.compacted or key_of(record.key) is not None):
         return None
     try:
-        return _dated(decode(record.topic, record.value), record.timestamp_ms)
+        return dated(decode(record.topic, record.value), record.timestamp_ms)
     except Exception as wrong:  # noqa: BLE001 one bad record stops nothing
         return None if record.topic == MessageRejected.topic else rejection(record, stage, wrong)
 
@@ -52,8 +52,8 @@ def key_of(key: bytes | None) -> bytes | None:
     return found[1] if found else None
 
 
-def _dated(event: Event, timestamp_ms: int) -> Event:
-    """Return the event with no time over `AHEAD` after the record's; 0 or less: the record's time is not known."""
+def dated(event: Event, timestamp_ms: int) -> Event:
+    """Return the event with no time over `AHEAD` after its record's; 0 or less: the record's time is not known."""
     if timestamp_ms <= 0:
         return event
     latest_s = timestamp_ms / 1000 + AHEAD.total_seconds()

@@ -22,7 +22,7 @@ from contracts.ports import Bus
 from contracts.settings import Settings
 from deploy.auditor import Auditor, AuditReport
 from producers.topics import open_admin
-from streams.ledger import Kept, look
+from streams.ledger_view import Kept, look
 from streams.online_base import load_base
 from streams.refold.refolding import NamedPartition, Refolding
 

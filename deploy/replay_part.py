@@ -23,7 +23,7 @@ from producers.whole_log import all_records
 from streams.additive import NotASum
 from streams.fold import LogBounds
 from streams.learner import Learner
-from streams.ledger import View, viewing
+from streams.ledger_view import View, viewing
 from streams.online_base import Base, load_base
 from streams.online_model import OnlineModel, is_of
 from streams.refold.comparison import compared

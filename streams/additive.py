@@ -10,7 +10,7 @@ See docs/decisions/0027-a-model-that-is-a-sum.md for the figures.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256, shake_256
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from river.base import Classifier
 from river.base.typing import ClfTarget, FeatureName
-from scipy.linalg import lapack
+from scipy.linalg import blas, lapack
 
 from contracts.events import DIGITS
 from contracts.lesson_marks import EIGHTHS as EIGHTHS
@@ -84,6 +84,17 @@ class Basis:
 
 BASIS: Final = Basis()
 """The basis of the online models."""
+
+
+@lru_cache(maxsize=256)
+def row_of(basis: Basis, embedding: bytes) -> Floats:
+    """Return the features of an embedding in float32, shape (width,), not to be changed in place.
+
+    The folds of a process read the same examples one after the other, so the latest rows are kept, of 2.6 KB each.
+    """
+    row: Floats = basis.rows(np.frombuffer(embedding, "<f4")[None])[0]
+    row.flags.writeable = False
+    return row
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +182,8 @@ class Solved(Fixed):
             before: The label and the weight in eighths that the sums have of it; None: they have no such lesson.
             after: Those that they would have instead; None: none.
         """
-        spread = float(row @ lapack.dpotrs(self._factor, row[:, None], lower=1)[0][:, 0])
+        half = blas.dtrsv(self._factor, row, lower=1)  # the sums are the factor times itself, so half of the solution is enough
+        spread = float(half @ half)
         out, put = (0 if lesson is None else lesson[1] for lesson in (before, after))
         if 1.0 + (put - out) * spread <= 0.0:
             before, out = None, 0

@@ -13,7 +13,7 @@ import structlog
 
 from contracts.events import Event, MessageRejected, PlayerForgotten
 from contracts.ports import Cells, Origin, Record
-from contracts.records import read, rejection
+from contracts.records import dated, read, rejection
 from streams.ledger import Identity, Ledger, LedgerTaken
 
 _log = structlog.get_logger()
@@ -22,6 +22,12 @@ _NOT_OF_A_RECORD: Final = (sqlite3.Error, LedgerTaken, OSError)
 _ASIDE: Final = 3
 _decoded: Final[WeakKeyDictionary[Record, Event]] = WeakKeyDictionary()
 """The events of the records that are still on their way to a fold of this process."""
+_read_here: Final[set[str]] = set()
+"""The topics that folds of this process read."""
+_written: Final[dict[tuple[str, bytes], Event]] = {}
+"""By topic and value, the newest events of this process that a fold of it will read: what it wrote, it need not decode."""
+_MOST_WRITTEN: Final = 256
+"""How many these are at most; some dozen are on their way at a time."""
 
 
 class Fold(Protocol):
@@ -173,6 +179,7 @@ def drop_asides(path: Path) -> None:
 
 def begin(ledger: Ledger, fold: Fold, partition: int) -> None:
     """Take up a partition at the offsets of its ledger."""
+    _read_here.update(fold.sources)
     with ledger.step():
         ledger.post(fold.open(ledger, partition))
 
@@ -215,6 +222,11 @@ def _step(ledger: Ledger, fold: Fold, partition: int, records: Sequence[Record])
             ledger.move(record.topic, record.offset)
         if folded:
             ledger.post(fold.settle(ledger, partition))
+    for out in ledger.posted:
+        if out.event is not None and out.topic in _read_here:
+            _written[out.topic, out.value] = out.event
+            if len(_written) > _MOST_WRITTEN:
+                del _written[next(iter(_written))]
 
 
 def _again(ledger: Ledger, fold: Fold, partition: int) -> None:
@@ -240,10 +252,11 @@ def _decide(ledger: Ledger, fold: Fold, partition: int, record: Record) -> list[
 
 
 def _read(record: Record, stage: str) -> Event | MessageRejected | None:
-    """Return what `contracts.records.read` does; a record that several folds are handed is decoded once."""
+    """Return what `contracts.records.read` does; a record that several folds are handed is decoded once, and our own never."""
     event: Event | MessageRejected | None = _decoded.get(record)
     if event is None:
-        event = read(record, stage)
+        own = None if record.value is None else _written.pop((record.topic, record.value), None)
+        event = read(record, stage) if own is None else dated(own, record.timestamp_ms)
         if event is not None and not isinstance(event, MessageRejected):  # a rejection names the stage
             _decoded[record] = event
     return event

@@ -27,6 +27,8 @@ _REPLACED_S: Final = 1.0
 """How long the events of a partition that later ones of their key replace, such as scores, wait for those at most."""
 _SCRUB_S: Final = 1.0
 """How long to wait until a ledger that somebody reads is scrubbed again."""
+_TIDY_S: Final = 0.5
+"""How long after the last step what is published leaves the files of the ledgers, if no step comes that takes it along."""
 _TELL_S: Final = 0.5
 """How often the runner publishes the progress of a fold that is made again."""
 
@@ -84,6 +86,8 @@ class FoldRunner:
         self._scrub_at = -math.inf
         """When a ledger may be scrubbed again after one that somebody read, on the monotonic clock."""
         self._waking: asyncio.TimerHandle | None = None
+        self._stepped_at = -math.inf
+        """When records were folded last, on the monotonic clock."""
         self._working = asyncio.Lock()
 
     def positions(self, first: Mapping[Partition, int], ends: Mapping[Partition, int], cluster: str) -> dict[Partition, int]:
@@ -142,6 +146,8 @@ class FoldRunner:
                     await self._look_for_gaps(self._ledgers[partition], records)
                     advance(self._ledgers[partition], self.fold, partition, records)
                 await self._publish()
+                self._stepped_at = began if mine else self._stepped_at
+                self._tidy()
                 self._scrub()
                 self._wake_later()
                 await self._tell()
@@ -206,7 +212,13 @@ class FoldRunner:
         if pending:
             await asyncio.gather(*pending)
         for ledger, several in sent.items():
-            ledger.sent(several)
+            ledger.sent(several, at_once=False)
+
+    def _tidy(self) -> None:
+        """Take out of the ledgers' files what is published, when there has been no step for a while."""
+        if time.monotonic() >= self._stepped_at + _TIDY_S:
+            for ledger in self._ledgers.values():
+                ledger.tidy()
 
     def _scrub(self) -> None:
         """Scrub the ledgers of whoever was forgotten; one that somebody reads is scrubbed later."""
@@ -224,6 +236,8 @@ class FoldRunner:
             for partition, ledger in self._ledgers.items()
             if any(out.replaced for out in ledger.outgoing())
         ]
+        if not all(ledger.tidied for ledger in self._ledgers.values()):
+            due.append(self._stepped_at + _TIDY_S)
         due += [self._scrub_at for ledger in self._ledgers.values() if ledger.unscrubbed and not ledger.outgoing()]
         if due:
             wait_s = max(0.0, min(due) - time.monotonic())

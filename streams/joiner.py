@@ -41,7 +41,8 @@ from contracts.events import (
     StageForgot,
 )
 from contracts.ports import Cells, Origin
-from streams.story import UNKNOWN, CorrectionEvent, Story
+from streams.story import UNKNOWN, Story
+from streams.story_cell import CorrectionEvent
 from streams.story_store import StoryStore
 
 SHARE: Final = 0.2

@@ -10,7 +10,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
@@ -27,6 +27,11 @@ CREATE TABLE IF NOT EXISTS goal (topic TEXT PRIMARY KEY, first INTEGER NOT NULL,
 CREATE TABLE IF NOT EXISTS owner (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS unscrubbed (one INTEGER PRIMARY KEY CHECK (one = 1)) WITHOUT ROWID;
 """
+
+
+_KNOWN_CELLS: Final = 512
+"""How many small cells a ledger remembers, so that it need not look for them in the file."""
+_SMALL: Final = 2048  # bytes
 
 
 class LedgerTaken(RuntimeError):
@@ -58,62 +63,8 @@ class Outgoing:
     value: bytes
     replaced: bool = False
     """Whether a later record of its key takes its place while it is unsent: see `contracts.events.Event.replaces`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """The content of a ledger at one moment."""
-
-    cells: dict[str, bytes]
-    offsets: dict[str, int]
-    """The last folded offset of each topic."""
-    outbox: frozenset[int]
-    """The ids of events that are not known to be published."""
-
-
-class View:
-    """The content of a ledger at one moment, which is read bit by bit."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        """Fix the moment: later changes of the ledger are not seen."""
-        db.execute("BEGIN")
-        tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        self._db = db if {"cells", "offsets", "outbox", "identity"} <= tables else None  # None: it is being made
-
-    def cells(self) -> Iterator[tuple[str, bytes]]:
-        """Read all cells, in the order of their keys."""
-        if self._db is not None:
-            for key, value in self._db.execute("SELECT key, value FROM cells ORDER BY key"):
-                yield key, bytes(value)
-
-    def offsets(self) -> dict[str, int]:
-        """Return the last folded offset of each topic."""
-        return {} if self._db is None else dict(self._db.execute("SELECT topic, last FROM offsets"))
-
-    def outbox(self) -> frozenset[int]:
-        """Return the ids of events that are not known to be published."""
-        return frozenset() if self._db is None else frozenset(n for (n,) in self._db.execute("SELECT id FROM outbox"))
-
-    def identity(self) -> Identity | None:
-        """Return the fold and the log that it belongs to; None: it does not say."""
-        found = None if self._db is None else self._db.execute("SELECT schema, cluster FROM identity").fetchone()
-        return None if found is None else Identity(*found)
-
-
-@contextmanager
-def viewing(path: Path) -> Iterator[View]:
-    """Open a ledger to read it as it is now, without disturbing the process that has it open."""
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=5.0)
-    try:
-        yield View(db)
-    finally:
-        db.close()
-
-
-def look(path: Path) -> Kept:
-    """Read the whole content of a ledger as it is now."""
-    with viewing(path) as ledger:
-        return Kept(dict(ledger.cells()), ledger.offsets(), ledger.outbox())
+    event: Event | None = field(default=None, compare=False, repr=False)
+    """What the value says; None: it was read from the file."""
 
 
 class Ledger:
@@ -152,6 +103,7 @@ class Ledger:
         """When the last step began."""
         self._moved: set[str] = set()
         self._changed: dict[str, bytes | None] = {}  # by this step
+        self._known: dict[str, bytes | None] = {}  # as they are in the file
         self._tried: dict[str, bytes | None] | None = None  # by the attempt under way
         self._posted: list[Event] = []
         self.unscrubbed = self._db.execute("SELECT * FROM unscrubbed").fetchone() is not None
@@ -159,6 +111,10 @@ class Ledger:
         rows = self._db.execute("SELECT id, topic, part, key, value FROM outbox ORDER BY id")
         self._unsent = [Outgoing(*row) for row in rows]
         self._last_id = self._unsent[-1].id if self._unsent else 0
+        self.posted: Sequence[Outgoing] = ()
+        """The events of the last step."""
+        self._acknowledged: set[int] = set()
+        """The events that are published and still in the file."""
 
     # --- cells
 
@@ -167,8 +123,22 @@ class Ledger:
         for layer in (self._tried, self._changed):
             if layer is not None and key in layer:
                 return layer[key]
+        if key in self._known:
+            return self._known[key]
         row = self._db.execute("SELECT value FROM cells WHERE key = ?", (key,)).fetchone()
-        return None if row is None else bytes(row[0])
+        value = None if row is None else bytes(row[0])
+        self._remember(((key, value),))
+        return value
+
+    def _remember(self, cells: Iterable[tuple[str, bytes | None]]) -> None:
+        """Keep what the file has of cells, if that is little."""
+        for key, value in cells:
+            if value is not None and len(value) > _SMALL:
+                self._known.pop(key, None)
+                continue
+            if len(self._known) >= _KNOWN_CELLS:
+                self._known.clear()
+            self._known[key] = value
 
     def put(self, key: str, value: bytes) -> None:
         """Set a value."""
@@ -263,14 +233,15 @@ class Ledger:
             self._write_cells()
             if self.unscrubbed:
                 self._db.execute("INSERT OR IGNORE INTO unscrubbed VALUES (1)")
-            self._db.executemany(
-                "INSERT OR REPLACE INTO offsets VALUES (?, ?)", [(topic, self._offsets[topic]) for topic in self._moved]
-            )
+            if self._moved:
+                self._db.executemany(
+                    "INSERT OR REPLACE INTO offsets VALUES (?, ?)", [(topic, self._offsets[topic]) for topic in self._moved]
+                )
             posted = [_outgoing(number, event) for number, event in enumerate(self._posted, self._last_id + 1)]
             again = {(o.topic, o.key) for o in posted if o.replaced}
             outdated = {o.id for o in self._unsent if o.replaced and (o.topic, o.key) in again} if again else set()
-            if outdated:
-                self._remove(outdated)
+            if gone := outdated | self._acknowledged:
+                self._remove(gone)
             if posted:
                 self._db.executemany(
                     "INSERT INTO outbox VALUES (?, ?, ?, ?, ?)", [(o.id, o.topic, o.partition, o.key, o.value) for o in posted]
@@ -279,13 +250,17 @@ class Ledger:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+        self._acknowledged.clear()
+        self._remember(self._changed.items())
+        self.posted = posted
         self._unsent = [waiting for waiting in self._unsent if waiting.id not in outdated] + posted
         self._last_id += len(posted)
 
     def _write_cells(self) -> None:
-        put = [(key, value) for key, value in self._changed.items() if value is not None]
-        self._db.executemany("DELETE FROM cells WHERE key = ?", [(key,) for key, one in self._changed.items() if one is None])
-        self._db.executemany("INSERT OR REPLACE INTO cells VALUES (?, ?)", put)
+        if dropped := [(key,) for key, value in self._changed.items() if value is None]:
+            self._db.executemany("DELETE FROM cells WHERE key = ?", dropped)
+        if put := [(key, value) for key, value in self._changed.items() if value is not None]:
+            self._db.executemany("INSERT OR REPLACE INTO cells VALUES (?, ?)", put)
 
     # --- outbox
 
@@ -297,12 +272,31 @@ class Ledger:
         """
         return [waiting for waiting in self._unsent if replaced or not waiting.replaced]
 
-    def sent(self, outgoing: Sequence[Outgoing]) -> None:
-        """Remove events that the broker has acknowledged from the outbox, if the ledger is still ours."""
+    def sent(self, outgoing: Sequence[Outgoing], at_once: bool = True) -> None:
+        """Note that the broker has acknowledged events: they leave the outbox, if the ledger is still ours.
+
+        Args:
+            outgoing: The events.
+            at_once: False: they leave the file with the next step, or by `tidy`, whichever is first. A transaction has its
+                price; and if the process dies before, they are published twice, as when it dies before it comes here.
+        """
         if outgoing:
             sent = {one.id for one in outgoing}
-            self._remove(sent)
+            self._acknowledged |= sent
             self._unsent = [waiting for waiting in self._unsent if waiting.id not in sent]
+            if at_once:
+                self.tidy()
+
+    @property
+    def tidied(self) -> bool:
+        """Whether nothing that is published is in the file."""
+        return not self._acknowledged
+
+    def tidy(self) -> None:
+        """Remove from the file what is published, if the ledger is still ours."""
+        if self._acknowledged:
+            self._remove(self._acknowledged)
+            self._acknowledged.clear()
 
     def _remove(self, ids: Collection[int]) -> None:
         self._db.execute(
@@ -322,6 +316,7 @@ class Ledger:
 
         It waits for nobody. False: somebody reads the file, so it is to be done again.
         """
+        self.tidy()
         self._db.execute("PRAGMA busy_timeout=0")
         busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         self._db.execute("PRAGMA busy_timeout=5000")
@@ -340,11 +335,14 @@ class Ledger:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._db.close()
+        try:
+            self.tidy()
+        finally:
+            self._db.close()
 
 
 def _outgoing(number: int, event: Event) -> Outgoing:
     value = event.record_value()
     if len(value) > MAX_EVENT:
         raise TooLarge(f"a {event.type} of {len(value)} bytes: an event has at most {MAX_EVENT}")
-    return Outgoing(number, event.topic, event.partition(), event.record_key(), value, event.replaces)
+    return Outgoing(number, event.topic, event.partition(), event.record_key(), value, event.replaces, event)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from contracts.events import DIGITS, ONLINE_MODELS, PLAYER_PARTITIONS, LessonsForgotten, LessonTaught, SnapshotTaken, generation
 from contracts.lesson_marks import EIGHTHS, MODULUS, mark
 from contracts.roster import BUILT_IN
-from streams.additive import Fixed, Floats, NotASum, Solved, Sums
+from streams.additive import Fixed, Floats, NotASum, Solved, Sums, row_of
 from streams.embedding import LENGTH
 from streams.lesson_lines import LessonLine
 from streams.online_base import Base
@@ -122,13 +122,13 @@ def embedding_of(base: Base, embedding: bytes, reader: str) -> NDArray[np.float3
 
 
 def features_of(base: Base, embedding: bytes, reader: str) -> Floats:
-    """Return the features of an embedding as the model reads it, shape (width,).
+    """Return the features of an embedding as the model reads it, shape (width,), not to be changed in place.
 
     Raises:
         UnreadableFeatures: If it is of another reader, or no embedding at all.
     """
-    row: Floats = base.basis.rows(embedding_of(base, embedding, reader)[None])[0]
-    return row
+    embedding_of(base, embedding, reader)
+    return row_of(base.basis, embedding)
 
 
 def newcomers_share(lessons: int) -> float:

@@ -7,14 +7,10 @@ drawing_id, a guess of the same part of the answer, or a correction_id that the 
 Answers come in parts, and the features come with the first part that has them. Only what is new in a part is kept.
 """
 
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Final
-
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
-from pydantic_core import to_json
+from typing import Final
 
 from contracts.events import (
     MAX_CORRECTIONS,
@@ -22,7 +18,6 @@ from contracts.events import (
     ONLINE_MODELS,
     AnswerGuess,
     CorrectionGiven,
-    CorrectionWithdrawn,
     CountedGuess,
     DrawingAnswered,
     DrawingPicked,
@@ -33,12 +28,11 @@ from contracts.events import (
     GuessMade,
     ShownGuess,
 )
+from streams import story_cell
+from streams.story_cell import CorrectionEvent, KeptEvent, StoryEvents, kept
 
 UNKNOWN: Final = "no finished drawing of yours has this id, or it is over a week old, or too many have come since"
 TOO_MANY: Final = f"you have corrected this drawing {MAX_CORRECTIONS} times already"
-
-CorrectionEvent = Annotated[CorrectionGiven | CorrectionWithdrawn, Field(discriminator="type")]
-"""A player gives a correction of their drawing, or withdraws it."""
 
 
 class AnotherPlayersDrawing(ValueError):
@@ -49,69 +43,46 @@ class TooManyGuesses(ValueError):
     """A drawing has more guesses than there are models."""
 
 
-class _Cell(BaseModel):
-    """A story as it is kept: its events, and beside each list the bytes of their records."""
-
-    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
-
-    news: AwareDatetime
-    drawing: DrawingSubmitted | None = None
-    parts: list[DrawingAnswered] = []
-    corrections: list[CorrectionEvent] = []
-    drawing_bytes: int = 0
-    part_bytes: list[int] = []
-    correction_bytes: list[int] = []
-
-
 @dataclass(slots=True)
 class Story:
     """The events of one drawing, each once, in the order of its own topic."""
 
     news: datetime
     """When the newest of the events was written."""
-    drawing: DrawingSubmitted | None = None
-    drawing_bytes: int = 0
-    """The bytes of the drawing's record; 0 while it is not there."""
-    _parts: list[tuple[DrawingAnswered, int]] = field(default_factory=list)
-    """The answers, each with the bytes of its record."""
-    _corrections: list[tuple[CorrectionEvent, int]] = field(default_factory=list)
-    """The corrections, each with the bytes of its record."""
+    _drawing: KeptEvent[DrawingSubmitted] | None = None
+    _parts: list[KeptEvent[DrawingAnswered]] = field(default_factory=list)
+    _corrections: list[KeptEvent[CorrectionEvent]] = field(default_factory=list)
 
     @classmethod
     def of(cls, cell: bytes) -> "Story":
         """Read a story from its cell."""
-        kept = _Cell.model_validate_json(zlib.decompress(cell))
-        parts = list(zip(kept.parts, kept.part_bytes, strict=True))
-        corrections = list(zip(kept.corrections, kept.correction_bytes, strict=True))
-        return cls(kept.news, kept.drawing, kept.drawing_bytes, parts, corrections)
+        held = story_cell.read(cell)
+        return cls(held.news, held.drawing, held.parts, held.corrections)
 
     def cell(self) -> bytes:
-        """Write the story as its cell: compressed, it takes less than half the bytes."""
-        kept = _Cell.model_construct(
-            news=self.news,
-            drawing=self.drawing,
-            parts=self.parts,
-            corrections=self.corrections,
-            drawing_bytes=self.drawing_bytes,
-            part_bytes=[size for _, size in self._parts],
-            correction_bytes=[size for _, size in self._corrections],
-        )
-        return zlib.compress(kept.model_dump_json().encode(), 1)
+        """Write the story as its cell."""
+        return story_cell.write(StoryEvents(self.news, self._drawing, self._parts, self._corrections))
+
+    @property
+    def drawing(self) -> DrawingSubmitted | None:
+        """The drawing; None: it has not come."""
+        return None if self._drawing is None else self._drawing.event
 
     @property
     def parts(self) -> list[DrawingAnswered]:
         """The answers; each part has only the guesses and features that no earlier part of its player has."""
-        return [part for part, _ in self._parts]
+        return [one.event for one in self._parts]
 
     @property
     def corrections(self) -> list[CorrectionEvent]:
         """All corrections, in the order in which they came."""
-        return [correction for correction, _ in self._corrections]
+        return [one.event for one in self._corrections]
 
     @property
     def size(self) -> int:
         """The bytes of all records that the story keeps something of."""
-        return self.drawing_bytes + sum(size for _, size in (*self._parts, *self._corrections))
+        drawing = 0 if self._drawing is None else self._drawing.size
+        return drawing + sum([one.size for one in self._parts]) + sum([one.size for one in self._corrections])
 
     def apply(self, event: DrawingSubmitted | DrawingAnswered | CorrectionEvent, size: int) -> bool:
         """Add an event, whose record has ``size`` bytes; returns whether that changed the story.
@@ -120,43 +91,43 @@ class Story:
             AnotherPlayersDrawing: If it is by another player than the drawing.
             TooManyGuesses: If the story would have too many guesses.
         """
-        if self.drawing is not None and event.player_id != self.drawing.player_id:
+        if self._drawing is not None and event.player_id != self._drawing.event.player_id:
             raise AnotherPlayersDrawing(f"drawing {event.drawing_id} is not by player {event.player_id}")
         match event:
             case DrawingSubmitted():
-                if self.drawing is not None:
+                if self._drawing is not None:
                     return False
-                self.drawing, self.drawing_bytes = event, size
-                self._parts = [kept for kept in self._parts if kept[0].player_id == event.player_id]
+                self._drawing = kept(event, size)
+                self._parts = [one for one in self._parts if one.event.player_id == event.player_id]
             case DrawingAnswered():
                 part = self._new_of(event)
                 if part is None:
                     return False
                 if len(self.guesses) + len(part.guesses) > MAX_GUESSES:
                     raise TooManyGuesses(f"drawing {event.drawing_id} would have more than {MAX_GUESSES} guesses")
-                self._parts.append((part, size))
+                self._parts.append(kept(part, size))
             case _:
                 if not self.is_news(event):
                     return False
-                self._corrections.append((event, size))
+                self._corrections.append(kept(event, size))
         self.news = max(self.news, event.at)
         return True
 
     @property
     def guesses(self) -> list[AnswerGuess]:
         """All guesses, in the order in which they came."""
-        return [guess for part, _ in self._parts for guess in part.guesses]
+        return [guess for one in self._parts for guess in one.event.guesses]
 
     @property
     def features(self) -> Features | None:
         """The features that the models read; None while no online model has answered."""
-        if not any(guess.model in ONLINE_MODELS for guess in self.guesses):
+        if not any(guess.model in ONLINE_MODELS for one in self._parts for guess in one.event.guesses):
             return None
-        return next((part.features for part, _ in self._parts if part.features is not None), None)
+        return next((one.event.features for one in self._parts if one.event.features is not None), None)
 
     def made(self) -> list[GuessMade]:
         """The guesses as they were shown."""
-        return [guess for part, _ in self._parts for guess in part.made()]
+        return [guess for one in self._parts for guess in one.event.made()]
 
     @property
     def events(self) -> list[DrawingSubmitted | DrawingAnswered | CorrectionEvent]:
@@ -184,16 +155,16 @@ class Story:
 
     def expel(self, stays: Callable[[CorrectionEvent], bool]) -> list[CorrectionEvent]:
         """Remove the corrections for which ``stays`` is false, and return them."""
-        gone = [correction for correction, _ in self._corrections if not stays(correction)]
-        self._corrections = [kept for kept in self._corrections if stays(kept[0])]
+        gone = [one.event for one in self._corrections if not stays(one.event)]
+        self._corrections = [one for one in self._corrections if stays(one.event)]
         return gone
 
     def forget(self, player_id: str) -> None:
         """Remove all that a player has sent, or was answered."""
-        if self.drawing is not None and self.drawing.player_id == player_id:
-            self.drawing, self.drawing_bytes = None, 0
-        self._parts = [kept for kept in self._parts if kept[0].player_id != player_id]
-        self._corrections = [kept for kept in self._corrections if kept[0].player_id != player_id]
+        if self._drawing is not None and self._drawing.event.player_id == player_id:
+            self._drawing = None
+        self._parts = [one for one in self._parts if one.event.player_id != player_id]
+        self._corrections = [one for one in self._corrections if one.event.player_id != player_id]
 
     def in_force(self, player_id: str) -> CorrectionGiven | None:
         """The player's correction that is in force; None: they have given none, or withdrawn it."""
@@ -208,11 +179,13 @@ class Story:
         Args:
             at: When it is written.
         """
-        drawing, guesses, corrections = self.drawing, self.guesses, self.corrections
-        if drawing is None or not corrections:
+        drawing = self.drawing
+        if drawing is None or not self._corrections:
             return None
+        guesses, corrections = self.guesses, self.corrections
         newest = corrections[-1]
-        return ExampleLabelled(
+        return ExampleLabelled.model_construct(  # all of it was validated, in events with the same bounds
+            type="ExampleLabelled",
             at=at,
             drawing_id=drawing.drawing_id,
             player_id=drawing.player_id,
@@ -246,8 +219,8 @@ class Story:
         Args:
             at: When it is written.
         """
-        drawing, guesses = self.drawing, self.guesses
-        if drawing is None or self._corrections or drawing.picked is None or not guesses:
+        drawing = self.drawing
+        if drawing is None or self._corrections or drawing.picked is None or not (guesses := self.guesses):
             return self.example(at)
         return DrawingPicked(
             at=at,
@@ -266,12 +239,13 @@ class Story:
 
         Features that come late count only together with a guess, so that no example changes without a higher revision.
         """
-        before = [part for part, _ in self._parts if part.player_id == event.player_id]
-        known = [guess for part in before for guess in part.guesses]
-        guesses: list[AnswerGuess] = []
+        before = [one.event for one in self._parts if one.event.player_id == event.player_id]
+        known = {_part_of(guess) for part in before for guess in part.guesses}
+        new: dict[str, AnswerGuess] = {}
         for guess in event.guesses:
-            if not any(_same_guess(earlier, guess) for earlier in (*known, *guesses)):
-                guesses.append(guess)
+            if (part_of := _part_of(guess)) not in known:
+                new.setdefault(part_of, guess)
+        guesses = list(new.values())
         read = any(part.features is not None for part in before)
         features = None if read or (known and not guesses) else event.features
         if not guesses and features is None:
@@ -279,12 +253,7 @@ class Story:
         return event.model_copy(update={"guesses": guesses, "features": features, "missed": {}})
 
     def _corrections_of(self, player_id: str) -> list[CorrectionEvent]:
-        return [correction for correction, _ in self._corrections if correction.player_id == player_id]
-
-
-def names(cell: bytes, player_id: str) -> bool:
-    """Whether the story of a cell can be a player's; false only if nothing is. It takes a tenth of the time of reading it."""
-    return b'"player_id":' + to_json(player_id) in zlib.decompress(cell)
+        return [one.event for one in self._corrections if one.event.player_id == player_id]
 
 
 def _is_news(earlier: Sequence[CorrectionEvent], correction: CorrectionEvent) -> bool:
@@ -295,9 +264,9 @@ def _is_news(earlier: Sequence[CorrectionEvent], correction: CorrectionEvent) ->
     return not same or (same[-1] is earlier[-1] and isinstance(same[-1], CorrectionGiven))
 
 
-def _same_guess(one: AnswerGuess, other: AnswerGuess) -> bool:
-    """Whether two guesses of one drawing and player have one `guess_id`, which need not be made for that."""
-    return one.part == other.part
+def _part_of(guess: AnswerGuess) -> str:
+    """Return what two guesses of one drawing and player have in common if they have one `guess_id`, which need not be made."""
+    return guess.part
 
 
 def _counted(guess: AnswerGuess) -> CountedGuess:

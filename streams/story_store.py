@@ -17,7 +17,8 @@ from pydantic import AwareDatetime, BaseModel
 
 from contracts.events import DrawingPicked, ExampleLabelled
 from contracts.ports import Cells
-from streams.story import Story, names
+from streams.story import Story
+from streams.story_cell import names
 
 FORGET_AFTER: Final = timedelta(days=7)
 """How long after its last news a story is forgotten, by the time of the events: as long as the topics keep them."""
@@ -57,15 +58,17 @@ class StoryStore:
         kept = cells.get(QUEUE)
         self._queue = _Queue() if kept is None else _Queue.model_validate_json(kept)
         self._kept_queue = self._queue.model_dump_json().encode()
-        self._recent: LRUCache[UUID, Story] = LRUCache(STORIES_IN_MEMORY)
-        self._changed: dict[UUID, Story] = {}
-        self._owed: dict[UUID, Story] = {}
+        self._recent: LRUCache[str, Story] = LRUCache(STORIES_IN_MEMORY)
+        self._changed: dict[str, Story] = {}
+        """The stories that this step has changed, by the key of their cell, as all here."""
+        self._owed: dict[str, Story] = {}
         """The changed stories whose example is still to be published, in the order of their latest news."""
 
     def get(self, cells: Cells, drawing_id: UUID) -> Story | None:
         """Return the story of a drawing; None: there is none."""
-        story = self._changed.get(drawing_id) or self._recent.get(drawing_id)
-        if story is None and (kept := cells.get(_story_key(drawing_id))) is not None:
+        key = _story_key(drawing_id)
+        story = self._changed.get(key) or self._recent.get(key)
+        if story is None and (kept := cells.get(key)) is not None:
             story = Story.of(kept)
         return story
 
@@ -74,8 +77,8 @@ class StoryStore:
         found: dict[UUID, Story] = {}
         for place in range(self._queue.first, self._queue.end):
             drawing_id = _entry(cells, place).drawing_id
-            if drawing_id not in self._changed:
-                kept = cells.get(_story_key(drawing_id))
+            if (key := _story_key(drawing_id)) not in self._changed:
+                kept = cells.get(key)
                 if kept is None or not names(kept, player_id):
                     continue
             story = self.get(cells, drawing_id)
@@ -96,25 +99,28 @@ class StoryStore:
             grown: By how many bytes it has grown.
             owes_example: Whether its example is to be published when the step is over.
         """
+        key = _story_key(drawing_id)
         self._queue.size += grown
-        self._recent[drawing_id] = story
-        self._changed[drawing_id] = story
-        self._owed.pop(drawing_id, None)
+        if self._recent.get(key) is not story:
+            self._recent[key] = story
+        self._changed[key] = story
+        self._owed.pop(key, None)
         if owes_example:
-            self._owed[drawing_id] = story
+            self._owed[key] = story
 
     def forget(self, cells: Cells, drawing_id: UUID, size: int) -> bool:
         """Drop a story of so many bytes for good; return whether this step owes its example."""
+        key = _story_key(drawing_id)
         self._queue.size -= size
-        cells.drop(_story_key(drawing_id))
-        self._recent.pop(drawing_id, None)
-        self._changed.pop(drawing_id, None)
-        return self._owed.pop(drawing_id, None) is not None
+        cells.drop(key)
+        self._recent.pop(key, None)
+        self._changed.pop(key, None)
+        return self._owed.pop(key, None) is not None
 
     def settle(self, cells: Cells) -> list[Story]:
         """Write the stories that the step has changed; return those whose example is owed."""
-        for drawing_id, story in self._changed.items():
-            cells.put(_story_key(drawing_id), story.cell())
+        for key, story in self._changed.items():
+            cells.put(key, story.cell())
         queue = self._queue.model_dump_json().encode()
         if queue != self._kept_queue:
             cells.put(QUEUE, queue)

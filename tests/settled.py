@@ -17,7 +17,7 @@ from contracts.settings import Settings
 from deploy.lesson_reader import events_on
 from producers.bus import open_bus
 from streams import player_memory, taught
-from streams.ledger import Kept, look
+from streams.ledger_view import Kept, look
 from streams.online_base import load_base
 from streams.player_memory import Rows, in_order
 from streams.refold.folds import fold_makers

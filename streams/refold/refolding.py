@@ -38,7 +38,7 @@ from streams.evidence import Evidence
 from streams.fold import Fold
 from streams.joiner import Joiner
 from streams.learner import Learner
-from streams.ledger import Kept
+from streams.ledger_view import Kept
 from streams.online_base import Base
 from streams.online_model import is_of
 from streams.personal_model import PersonalModels

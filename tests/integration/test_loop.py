@@ -20,7 +20,7 @@ from contracts.ports import Origin
 from producers.bus import open_bus
 from producers.simulation import simulate
 from producers.simulation_options import SimulationOptions
-from streams.ledger import look
+from streams.ledger_view import look
 from streams.online_base import load_base
 from streams.online_model import LessonSet
 from streams.personal_model import PersonalModels

@@ -11,7 +11,8 @@ import pytest
 
 from deploy.replay import FOLDS, ReplayRefused, replay
 from deploy.replay_report import PartReplayed, ReplayReport
-from streams.ledger import Ledger, look
+from streams.ledger import Ledger
+from streams.ledger_view import look
 from tests.conftest import ROOT
 from tests.integration.test_audit_faults import DRAWINGS, Game, broker, eventually, game  # noqa: F401
 

@@ -3,7 +3,8 @@
 import pytest
 
 from streams.joiner import Joiner
-from streams.ledger import Ledger, viewing
+from streams.ledger import Ledger
+from streams.ledger_view import viewing
 from streams.refold.comparison import compared, in_order
 from streams.scorer import Scorer
 from tests.histories import MemoryCells, answer, correction, drawing, example, folded, named, seconds

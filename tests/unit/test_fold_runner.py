@@ -11,8 +11,10 @@ from contracts.ports import Cells, Origin, Record
 from streams.delivery import Delivery
 from streams.fold import Fold, LogBounds
 from streams.fold_runner import FoldRunner, RecordsPassedOver
-from streams.ledger import Ledger, viewing
-from tests.histories import drawing, scores
+from streams.joiner import Joiner
+from streams.ledger import Ledger
+from streams.ledger_view import viewing
+from tests.histories import correction, drawing, scores
 from tests.quiet import Quiet
 
 
@@ -249,3 +251,21 @@ async def test_a_fold_that_nobody_waits_for_gathers_but_a_whole_step_waits_for_n
 
 async def _nowhere(topic: str, partition: int, first: int) -> int | None:
     return first
+
+
+async def test_what_is_published_leaves_the_files_of_a_fold_that_has_nothing_more_to_do(tmp_path: Path):
+    folding = FoldRunner(Joiner(), tmp_path, said, lambda *_: pytest.fail("nothing is missing"))
+    log = LogBounds("c", dict.fromkeys(Joiner.sources, 0), dict.fromkeys(Joiner.sources, 9))
+    ledger = folding.take_up(0, log)
+    running = asyncio.create_task(folding.run())
+    for topic, event in (("drawings.v1", drawing()), ("corrections.v1", correction())):
+        folding.gathered.put_nowait(Delivery(Record(topic, 0, 0, b"k", event.record_value(), 0), lambda: None))
+
+    async with asyncio.timeout(20):
+        while ledger.offset("corrections.v1") < 0 or ledger.outgoing() or not ledger.tidied:
+            await asyncio.sleep(0.02)
+
+    with viewing(tmp_path / "0.sqlite") as view:
+        assert view.outbox() == frozenset()
+    running.cancel()
+    await folding.release()

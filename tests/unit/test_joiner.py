@@ -21,9 +21,11 @@ from contracts.events import (
     PlayerForgotten,
     ReceiptProbed,
     StageForgot,
+    decode,
 )
 from streams.joiner import Joiner
 from streams.story import TOO_MANY, UNKNOWN, AnotherPlayersDrawing, Story, TooManyGuesses
+from streams.story_cell import names
 from streams.story_store import FORGET_AFTER, STORY
 from tests.histories import (
     MemoryCells,
@@ -298,7 +300,7 @@ def test_the_bytes_of_a_story_are_those_of_the_records_of_which_something_is_kep
     assert story.size == sum(len(event.record_value()) for event in (*kept, more))
 
 
-def test_a_story_is_kept_as_it_ever_was_and_read_again_as_it_was_written():
+def test_a_story_is_kept_event_by_event_and_read_again_as_it_was_written():
     cells, history = (
         MemoryCells(),
         [answer(), correction(), drawing(), answered([guess(model="mxnet")], at=3), correction(correction="c2")],
@@ -306,12 +308,49 @@ def test_a_story_is_kept_as_it_ever_was_and_read_again_as_it_was_written():
     folded(Joiner(), [answer(player="bob"), *history], cells)
 
     [(key, story)] = stories(cells).items()
-    kept = json.loads(zlib.decompress(cells[key]))
-    sizes = [len(event.record_value()) for event in history]
-    assert list(kept) == ["news", "drawing", "parts", "corrections", "drawing_bytes", "part_bytes", "correction_bytes"]
-    assert (kept["drawing_bytes"], kept["part_bytes"], kept["correction_bytes"]) == (sizes[2], sizes[::3], sizes[1::3])
-    assert [len(kept[name]) for name in ("parts", "corrections")] == [2, 2]
+    head, _, events = cells[key].partition(b"\n")
+    sizes = [len(history[n].record_value()) for n in (2, 0, 3, 1, 4)]
+    told = json.loads(head)
+    assert (told["drawing"], told["parts"], told["sizes"], sum(told["packed"])) == (True, 2, sizes, len(events))
+    assert [len(story.parts), len(story.corrections)] == [2, 2]
     assert story.cell() == cells[key]
+    with pytest.raises(ValueError, match="damaged"):
+        Story.of(cells[key][:-1])
+
+
+def test_a_story_that_an_older_program_has_written_is_read_and_goes_on():
+    cells, fold = MemoryCells(), Joiner()
+    folded(fold, [drawing(), answer(), correction()], cells)
+    [(key, story)] = stories(cells).items()
+    whole = {
+        "news": story.news.isoformat(),
+        "drawing": json.loads(drawing().record_value()),
+        "parts": [json.loads(answer().record_value())],
+        "corrections": [json.loads(correction().record_value())],
+        "drawing_bytes": len(drawing().record_value()),
+        "part_bytes": [len(answer().record_value())],
+        "correction_bytes": [len(correction().record_value())],
+    }
+    new = cells[key]
+    cells[key] = zlib.compress(json.dumps(whole, separators=(",", ":")).encode(), 1)
+
+    assert Story.of(cells[key]) == story
+    assert (names(cells[key], "ada"), names(new, "ada"), names(new, "bob")) == (True, True, False)
+    [example] = [
+        one for one in folded(fold, [correction(correction="c2", label=3, at=5)], cells) if isinstance(one, ExampleLabelled)
+    ]
+    assert (example.label, example.revision, example.strokes) == (3, 4, drawing().strokes)
+    [again] = stories(cells).values()
+    assert cells[key].startswith(b"{")
+    assert len(again.corrections) == 2
+
+
+def test_an_example_is_valid_though_nothing_of_it_is_validated_twice():
+    asked = drawing(asked=3, gold=True, picked=0.25, device="pen")
+    [*_, example] = examples([asked, answered([guess(), guess(model="mxnet", role="shadow")]), correction()])
+
+    assert decode("examples.v1", example.record_value()) == example
+    assert type(example).model_validate(dict(example)) == example
 
 
 def test_the_first_guess_of_a_model_counts_because_it_was_the_one_shown():

@@ -1,6 +1,8 @@
 """The ledger keeps cells, offsets and outbox together; a step of a fold takes records to it exactly once."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import ClassVar
@@ -14,9 +16,10 @@ from contracts.events import DrawingSubmitted, Event, GuessMade, MessageRejected
 from contracts.ports import Cells, Origin, Record
 from streams.fold import Fold, LogBounds, advance, begin, take_up
 from streams.joiner import Joiner
-from streams.ledger import Ledger, LedgerTaken, Outgoing, viewing
+from streams.ledger import Ledger, LedgerTaken, Outgoing
+from streams.ledger_view import look, viewing
 from streams.scorer import Scorer
-from tests.histories import drawing, example, forgotten, guess, scores
+from tests.histories import answered, correction, drawing, example, forgotten, guess, scores
 from tests.quiet import Quiet
 
 
@@ -158,6 +161,74 @@ def test_the_outbox_is_sent_again_until_it_is_known_to_be_sent(ledger: Ledger, p
     third = Ledger(path)
     assert third.outgoing() == []
     third.close()
+
+
+def test_what_need_not_leave_the_outbox_at_once_leaves_it_with_the_next_step_or_when_the_file_is_closed(path: Path):
+    ledger = Ledger(path)
+    with ledger.step():
+        ledger.post([drawing("d1")])
+    ledger.sent(ledger.outgoing(), at_once=False)
+    assert (ledger.outgoing(), ledger.tidied, len(look(path).outbox)) == ([], False, 1), "a process that dies now says it twice"
+    with ledger.step():
+        ledger.post([drawing("d2")])
+    assert (ledger.tidied, len(look(path).outbox)) == (True, 1)
+
+    ledger.sent(ledger.outgoing(), at_once=False)
+    ledger.close()
+
+    assert look(path).outbox == frozenset()
+
+
+def test_who_was_overtaken_takes_nothing_out_of_the_outbox(path: Path):
+    old = Ledger(path)
+    with old.step():
+        old.post([drawing("d1")])
+    old.sent(old.outgoing(), at_once=False)
+    new = Ledger(path)
+
+    old.close()
+
+    assert len(look(path).outbox) == 1
+    assert len(new.outgoing()) == 1
+    new.close()
+
+
+def test_cells_that_are_remembered_are_those_of_the_file(ledger: Ledger, path: Path):
+    history = [(f"c{n % 700}", None if n % 5 == 0 else bytes([n % 251]) * (3 if n % 3 else 5000)) for n in range(3000)]
+    for first in range(0, len(history), 50):
+        with suppress(OSError), ledger.step():
+            for key, value in history[first : first + 50]:
+                ledger.get(key)
+                if value is None:
+                    ledger.drop(key)
+                else:
+                    ledger.put(key, value)
+            if first % 500 == 0:
+                raise OSError("disk")
+    cells = look(path).cells
+
+    assert {key: ledger.get(key) for key, _ in history} == {key: cells.get(key) for key, _ in history}
+
+
+def test_what_a_fold_of_this_process_has_written_is_what_another_reads(ledger: Ledger, path: Path, monkeypatch):
+    joined, joiner, scorer = Ledger(path.with_name("joiner.sqlite")), Joiner(), Scorer()
+    begin(joined, joiner, 0)
+    begin(ledger, scorer, 0)
+    history = [drawing(), answered([guess(), guess(model="xgboost")]), correction()]
+    advance(joined, joiner, 0, [Record(e.topic, 0, n, None, e.record_value(), 0) for n, e in enumerate(history)])
+    [out] = [out for out in joined.outgoing() if out.topic == "examples.v1"]
+    heard: list[Event] = []
+    monkeypatch.setattr(scorer, "apply", lambda _, event, __: heard.append(event) or ())
+    decoded: list[str] = []
+    monkeypatch.setattr(records, "decode", lambda topic, value: decoded.append(topic) or decode(topic, value))
+
+    for offset in range(2):
+        advance(ledger, scorer, 0, [Record(out.topic, 0, offset, out.key, out.value, 1)])
+
+    assert decoded == ["examples.v1"], "the second time it is somebody else's"
+    assert heard[0] == heard[1]
+    assert heard[0].at == datetime.fromtimestamp(0.001, UTC), "no event is later than its record"
+    joined.close()
 
 
 def test_counts_that_newer_ones_replace_leave_the_outbox_and_nothing_else_does(ledger: Ledger, path: Path):
