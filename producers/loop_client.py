@@ -121,6 +121,9 @@ class LoopSender:
         while self._pending and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         self._closed = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_S), self._renewing:
+                pass  # a connection that is being made is finished first: aiokafka leaves open what is cut off halfway
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -203,6 +206,8 @@ class LoopSender:
             return self._producer
         async with self._renewing:
             while self._producer is None:
+                if self._closed:
+                    raise asyncio.CancelledError
                 producer = AIOKafkaProducer(
                     bootstrap_servers=list(self._address.servers),
                     acks="all",

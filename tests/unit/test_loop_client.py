@@ -34,7 +34,12 @@ class Producer:
 
     log: ClassVar[list[bytes]] = []
 
+    slow: ClassVar[bool] = False
+
     async def start(self) -> None:
+        if self.slow:
+            await asyncio.sleep(0.05)
+            self.log.append(b"started")
         if self.starts:
             raise self.starts.pop(0)
 
@@ -58,7 +63,7 @@ class Producer:
 @pytest.fixture(autouse=True)
 def producers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_client, "AIOKafkaProducer", Producer)
-    for name, value in {"made": [], "refusals": [], "starts": [], "silent": False, "full_at": b"", "log": []}.items():
+    for name, value in {"made": [], "refusals": [], "starts": [], "silent": False, "slow": False, "full_at": b"", "log": []}.items():
         monkeypatch.setattr(Producer, name, value)
 
 
@@ -160,6 +165,17 @@ async def test_it_waits_for_a_broker_that_is_not_there_yet(monkeypatch):
     assert told.kept == {b"a": 0}
     assert [producer.stopped for producer in Producer.made] == [True, True, False]
     await sender.stop(1)
+
+
+async def test_a_connection_that_is_being_made_is_finished_and_closed_at_the_end():
+    Producer.slow = True
+    sender = LoopSender(KafkaAddress(("nowhere:1",)))
+    sender.start()
+    await asyncio.sleep(0.01)
+    await sender.stop(0)
+
+    assert Producer.log == [b"started"]
+    assert [producer.stopped for producer in Producer.made] == [True]
 
 
 async def test_who_sends_from_another_thread_or_after_the_end_is_told_too():
