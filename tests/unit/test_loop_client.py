@@ -63,7 +63,8 @@ class Producer:
 @pytest.fixture(autouse=True)
 def producers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_client, "AIOKafkaProducer", Producer)
-    for name, value in {"made": [], "refusals": [], "starts": [], "silent": False, "slow": False, "full_at": b"", "log": []}.items():
+    fresh = {"made": [], "refusals": [], "starts": [], "log": [], "silent": False, "slow": False, "full_at": b""}
+    for name, value in fresh.items():
         monkeypatch.setattr(Producer, name, value)
 
 
