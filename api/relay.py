@@ -191,7 +191,7 @@ class Relay:
                     loop.call_soon_threadsafe(caught_up.set)
                 records = tail.poll(_POLL_S if live and topics not in self._troubles else _SHORT_POLL_S)
                 if records:
-                    loop.call_soon_threadsafe(self._publish, self._readings(records, live), live)
+                    loop.call_soon_threadsafe(self._publish, self._readings(records, live, self._reject), live)
                     self._since[topics] = tail.positions()
                 self._troubles.pop(topics, None)
                 if live and (wait_s := pace.wait_s(len(records), time.monotonic())):
@@ -199,7 +199,7 @@ class Relay:
         finally:
             tail.close()
 
-    def _readings(self, records: Sequence[Record], live: bool) -> list[Reading]:
+    def _readings(self, records: Sequence[Record], live: bool, reject: Callable[[MessageRejected], object]) -> list[Reading]:
         """Read the events of records; of counts, and of old records of a compacted topic, only the newest of each key."""
         newest: dict[str, int] = {}
         unproven = {(record.topic, record.offset) for record in records if not self._is_proven(record)}
@@ -215,7 +215,7 @@ class Relay:
                 continue
             event = read(record, STAGE)
             if isinstance(event, MessageRejected):
-                self._reject(event)
+                reject(event)
             elif event is not None and (record.topic, record.offset) not in unproven:
                 readings.append((record, event))
                 if whole:
@@ -258,7 +258,7 @@ class Relay:
                 live = caught_up.is_set()
                 records = await tail.poll(_POLL_S if live and LIVE not in self._troubles else _SHORT_POLL_S)
                 if records:
-                    self._publish(self._readings(records, live), live)
+                    self._publish(self._readings(records, live, self._reject_later), live)
                     self._heard = tail.positions()
                 self._troubles.pop(LIVE, None)
                 if live and (wait_s := pace.wait_s(len(records), time.monotonic())):
@@ -275,7 +275,11 @@ class Relay:
                 except Exception as wrong:  # noqa: BLE001 a subscriber that fails keeps the event from no other
                     failures.append(wrong)
             if failures:  # a record is rejected once, for the first subscriber that could not handle it
-                asyncio.get_running_loop().run_in_executor(None, self._reject, rejection(record, STAGE, failures[0]))
+                self._reject_later(rejection(record, STAGE, failures[0]))
+
+    def _reject_later(self, rejected: MessageRejected) -> None:
+        """Reject a record from the loop, which must not wait for the broker's acknowledgement of others: it brings them."""
+        asyncio.get_running_loop().run_in_executor(None, self._reject, rejected)
 
     def _takers(self, kind: type[Event], live: bool) -> list[Callable[[Any], object]]:
         takers = self._of_type.get((kind, live))
