@@ -25,6 +25,7 @@ from deploy.local.components import components
 from deploy.local.supervisor import Supervisor, running
 from producers.topics import TopicsDiffer, create_topics
 from tests.conftest import fresh_settings
+from tests.serving import eventually
 
 BASES = ["kafka", "s3", "dynamodb"]
 
@@ -74,17 +75,22 @@ def test_kafka_has_every_topic_as_the_contracts_say(bases: tuple[Settings, Super
 def test_topics_of_before_get_what_is_demanded_of_them_now(bases: tuple[Settings, Supervisor]) -> None:
     settings = bases[0]
     admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
+    before = {"retention.bytes": "-1", "retention.ms": "1000"}
+
+    def there() -> dict[str, str]:
+        described = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, "previews.v1")])["topic"]["previews.v1"]
+        return {key: described[key]["value"] for key in before}
+
     try:
-        before = {"retention.bytes": "-1", "retention.ms": "1000"}
         admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "previews.v1", before)])
+        eventually(lambda: there() == before)  # the broker learns of it from its controller, a moment later
 
         create_topics(settings)
 
-        described = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, "previews.v1")])["topic"]["previews.v1"]
+        demanded = TOPICS["previews.v1"].configs(settings.log_bytes)
+        eventually(lambda: there() == {key: demanded[key] for key in before})
     finally:
         admin.close()
-    demanded = TOPICS["previews.v1"].configs(settings.log_bytes)
-    assert {key: described[key]["value"] for key in before} == {key: demanded[key] for key in before}
 
 
 def test_topics_are_made_once_and_differing_ones_are_named(
