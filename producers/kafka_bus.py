@@ -20,6 +20,7 @@ from producers.connection import BusError as BusError
 from producers.placement import (
     BusClosed,
     BusFull,
+    ReadPositions,
     Undelivered,
     failed,
     first_offset,
@@ -241,9 +242,8 @@ class _KafkaTail:
             starts = self._starts(assigned, ends, since)
             for place, offset in starts.items():
                 self._consumer.seek(place, offset)
-            self._next: dict[Partition, int] = {(place.topic, place.partition): offset for place, offset in starts.items()}
             self._ends: dict[Partition, int] = {(place.topic, place.partition): end for place, end in ends.items()}
-            self._behind = {place: ends[place] for place in assigned if starts[place] < ends[place]}
+            self._read = ReadPositions({(p.topic, p.partition): offset for p, offset in starts.items()}, self._ends)
         except BaseException:
             self._consumer.close(autocommit=False, timeout_ms=0)
             raise
@@ -280,21 +280,18 @@ class _KafkaTail:
 
     def _note(self, batches: dict[Any, list[Any]]) -> None:
         for place, batch in batches.items():
-            self._next[place.topic, place.partition] = batch[-1].offset + 1
-            if batch[-1].offset + 1 >= self._behind.get(place, 0):
-                self._behind.pop(place, None)
-        if self._behind and not batches:  # compaction may have removed the last records, so the position decides
-            for place in list(self._behind):
-                if (self._consumer.position(place, timeout_ms=100) or 0) >= self._behind[place]:
-                    del self._behind[place]
+            self._read.read((place.topic, place.partition), batch[-1].offset)
+        if self._read.behind and not batches:  # compaction may have removed the last records, so the position decides
+            for behind in list(self._read.behind):
+                self._read.passed(behind, self._consumer.position(TopicPartition(*behind), timeout_ms=100) or 0)
 
     def caught_up(self) -> bool:
         """Say whether everything that was on the topics when it was opened has been polled."""
-        return not self._behind
+        return not self._read.behind
 
     def positions(self) -> dict[Partition, int]:
         """Return the first offset of each partition that was not polled."""
-        return dict(self._next)
+        return dict(self._read.next)
 
     def ends(self) -> dict[Partition, int]:
         """Return the offset behind the last record that each partition had when the tail was opened."""

@@ -1,7 +1,7 @@
 """Sends and reads on an event loop, through aiokafka: for the process for whose answers people wait (ways 1 and 2).
 
 kafka-python sends and reads in threads of its own, which take turns with a loop beside them: a drawing came to the broker, and
-a guess back, milliseconds later for it, and for 40 % more of the API's processor time (docs/decisions/0051). `KafkaBus` hands
+a guess back, milliseconds later for it, and the API was dearer by a third in a rush (docs/decisions/0051). `KafkaBus` hands
 over to a `LoopSender` while it is attached to a loop; everybody who may wait goes on with kafka-python.
 """
 
@@ -22,7 +22,7 @@ from aiokafka.errors import KafkaError
 
 from contracts.ports import Partition, Record
 from producers.connection import BusError, KafkaAddress, Tokens
-from producers.placement import first_offset
+from producers.placement import ReadPositions, first_offset
 
 _BATCH_BYTES: Final = 1 << 18
 """Bytes that are sent to a partition at once: a request carries one batch of each, and one request is under way at a time."""
@@ -250,8 +250,7 @@ class LoopTail:
     def __init__(self, address: KafkaAddress, places: Sequence[Partition]) -> None:
         """Build on the running loop; `start` connects."""
         self._places = [TopicPartition(*place) for place in places]
-        self._next: dict[Partition, int] = {}
-        self._behind: dict[TopicPartition, int] = {}
+        self._read = ReadPositions({}, {})
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=list(address.servers),
             group_id=None,
@@ -280,12 +279,10 @@ class LoopTail:
         except BaseException:
             await self.close()
             raise
-        for place in self._places:
-            offset = first_offset(since.get((place.topic, place.partition), 0), begin[place], ends[place])
+        starts = {p: first_offset(since.get((p.topic, p.partition), 0), begin[p], ends[p]) for p in self._places}
+        for place, offset in starts.items():
             self._consumer.seek(place, offset)
-            self._next[place.topic, place.partition] = offset
-            if offset < ends[place]:
-                self._behind[place] = ends[place]
+        self._read = ReadPositions(starts, ends)
 
     async def poll(self, timeout_s: float) -> list[Record]:
         """Return the records that came since, in order within each partition; none after ``timeout_s`` without any.
@@ -297,25 +294,22 @@ class LoopTail:
             batches = await self._consumer.getmany(timeout_ms=round(timeout_s * 1000), max_records=_POLLED)
             records: list[Record] = []
             for place, batch in batches.items():
-                self._next[place.topic, place.partition] = end = batch[-1].offset + 1
-                if end >= self._behind.get(place, 0):
-                    self._behind.pop(place, None)
+                self._read.read(place, batch[-1].offset)
                 records += [Record(r.topic, r.partition, r.offset, r.key, r.value, r.timestamp) for r in batch]
-            if self._behind and not batches:  # compaction may have removed the last records, so the position decides
-                for place in list(self._behind):
-                    if await self._consumer.position(place) >= self._behind[place]:
-                        del self._behind[place]
+            if self._read.behind and not batches:  # compaction may have removed the last records, so the position decides
+                for behind in list(self._read.behind):
+                    self._read.passed(behind, await self._consumer.position(TopicPartition(*behind)))
         except KafkaError as error:
             raise BusError(f"reading failed: {error}") from error
         return records
 
     def caught_up(self) -> bool:
         """Say whether everything that was on the topics when it was opened has been polled."""
-        return not self._behind
+        return not self._read.behind
 
     def positions(self) -> dict[Partition, int]:
         """Return the first offset of each partition that was not polled."""
-        return dict(self._next)
+        return {(topic, number): offset for (topic, number), offset in self._read.next.items()}
 
     async def close(self) -> None:
         """Disconnect."""

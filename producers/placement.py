@@ -1,7 +1,7 @@
 """Decides where an event goes on a bus and where reading begins, for Kafka and the bus in memory (all ways)."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from functools import lru_cache
 from typing import Final
@@ -82,6 +82,27 @@ def first_offset(wanted: int, begin: int, end: int) -> int:
     if wanted < 0:
         wanted += end
     return begin if wanted > end else max(begin, wanted)
+
+
+class ReadPositions:
+    """How far a bystander has read each partition, and whether it has seen all that was there when it began."""
+
+    def __init__(self, starts: Mapping[Partition, int], ends: Mapping[Partition, int]) -> None:
+        """Begin at these offsets; ``ends`` are behind the last record of each partition."""
+        self.next = dict(starts)
+        """The first offset of each partition that was not read."""
+        self.behind = {place: ends[place] for place, offset in starts.items() if offset < ends[place]}
+        """The partitions that had more when reading began, and where that ends."""
+
+    def read(self, place: Partition, last: int) -> None:
+        """Note that a partition is read up to the record at ``last``."""
+        self.next[place] = last + 1
+        self.passed(place, last + 1)
+
+    def passed(self, place: Partition, offset: int) -> None:
+        """Note that nothing more comes before ``offset``: compaction may have removed the last records."""
+        if offset >= self.behind.get(place, 0):
+            self.behind.pop(place, None)
 
 
 def places_of(topics: Iterable[str], partitions: dict[str, int], only: int | None) -> list[Partition]:

@@ -69,7 +69,6 @@ class Transport:
         role: str,
         positions: Positions,
         pace: Pace | None = None,
-        linger_ms: int = 0,
     ) -> None:
         """Build; nothing connects before `start`.
 
@@ -79,10 +78,8 @@ class Transport:
             role: Name of the consumer group.
             positions: Says at each assignment from where to read.
             pace: Says how long the broker may hold back what has come, to hand over more at once; None: not at all.
-            linger_ms: How long what is sent may wait for more.
         """
         self._kafka = kafka
-        self._linger_ms = linger_ms
         self._producer: AIOKafkaProducer | None = None
         self._app = _app(settings, kafka, role)
         driven = _Driver([URL(f"aiokafka://{server}") for server in kafka.servers], self._app)
@@ -123,7 +120,6 @@ class Transport:
             bootstrap_servers=list(self._kafka.servers),
             acks="all",
             enable_idempotence=True,
-            linger_ms=self._linger_ms,
             max_batch_size=_BATCH_BYTES,
             max_request_size=_REQUEST_BYTES,
             request_timeout_ms=30_000,

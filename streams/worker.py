@@ -52,16 +52,13 @@ Alongside = Callable[[], Coroutine[Any, Any, None]]
 class Worker:
     """A role, its folds and takers, and a producer."""
 
-    def __init__(
-        self, settings: Settings, role: str, pace: Pace | None = None, linger_ms: int = 0, signer: Signer | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, role: str, pace: Pace | None = None, signer: Signer | None = None) -> None:
         """Build; nothing connects before `run`.
 
         Args:
             settings: Where Kafka and the home are.
             role: Name of the consumer group.
             pace: Says how long the broker may hold back what has come, to hand over more at once; None: not at all.
-            linger_ms: How long what is sent may wait for more.
             signer: Signs what is sent, where its topic is signed; None: what is sent is signed already, or need not be.
 
         Raises:
@@ -71,7 +68,7 @@ class Worker:
         self._role = role
         self._signer = signer
         self._kafka = kafka_of(settings)
-        self._transport = Transport(settings, self._kafka, role, self._positions, pace, linger_ms)
+        self._transport = Transport(settings, self._kafka, role, self._positions, pace)
         self._transport.on_revoked(self._release)
         self.metrics = ProcessMetrics(role, role, settings.home)
         """What the process counts of itself."""

@@ -44,7 +44,7 @@ def _letters(count: int) -> str:
 
 
 class Game:
-    """All sessions of this process, on one event loop; only the bus's acknowledgements come from another thread."""
+    """All sessions of this process, on one event loop; the bus's acknowledgements may come from another thread."""
 
     def __init__(
         self,
@@ -188,7 +188,7 @@ class Game:
         loop = self._loop
         assert loop is not None
 
-        def settled(future: "Future[Record]") -> None:  # the bus calls this in a thread of its own
+        def settled(future: "Future[Record]") -> None:  # the bus may call this in another thread
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._settled, session, event, began, future.exception())
 

@@ -56,13 +56,11 @@ class Group(ConsumerRebalanceListener):
         role: str,
         positions: Positions,
         pace: Pace | None = None,
-        linger_ms: int = 0,
     ) -> None:
         """Keep the settings; nothing connects before `start`."""
         self._servers = list(kafka.servers)
         self._role = role
         self._positions = positions
-        self._linger_ms = linger_ms
         self._queues: dict[str, list[asyncio.Queue[Any]]] = {}
         self._progress: dict[TopicPartition, OffsetTracker] = {}
         self._generation = 0
@@ -82,9 +80,7 @@ class Group(ConsumerRebalanceListener):
 
     async def start(self, member: str) -> None:
         """Connect, and join the group."""
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=self._servers, acks="all", enable_idempotence=True, linger_ms=self._linger_ms
-        )
+        self._producer = AIOKafkaProducer(bootstrap_servers=self._servers, acks="all", enable_idempotence=True)
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=self._servers,
             group_id=f"gamenight-{self._role}",
