@@ -183,7 +183,7 @@ class Trainer:
             settings, bus, blobs, observations, sinks.held, rebuilder.held, model_log, promoter, work.pause, proofs
         )
         self._start("archive", lambda: work.keep(sinks.archive_and_tidy, settings.archive_every_s))
-        self._start("observations", lambda: work.keep(sinks.observe, settings.archive_every_s))
+        self._start("observations", lambda: work.keep(sinks.observe_in_calm, settings.archive_every_s))
         self._start("rebuilds", lambda: work.rebuild(rebuilder))
         self._start("triggers", lambda: work.begin_rebuilds(triggers))
         self._start("forgettings", lambda: work.forget(forgetter))

@@ -5,14 +5,16 @@ observations itself. So each can be thrown away and fills again from the log, an
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, Protocol
 
 import structlog
 
-from contracts.events import ExampleLabelled, MessageRejected
+from contracts.events import ExampleLabelled, MessageRejected, now
 from contracts.ports import Bus, Record
 from contracts.records import read, rejection
 
@@ -24,6 +26,11 @@ MAX_BYTES: Final = 4 * 1024 * 1024
 """Bounds of a batch, in examples and in bytes on the log, since a sink holds it in memory."""
 ACKNOWLEDGED_S: Final = 150.0
 """How long the broker may take to acknowledge an event, in seconds: longer than the bus tries."""
+RUSH: Final = 40.0
+"""From so many examples a second on, observations wait: each takes as much of the machine as answering its drawing."""
+_LATELY_S: Final = 3.0
+LONGEST_S: Final = 900.0
+"""How long observations wait for a rush to end at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,20 @@ def catch_up(bus: Bus, sink: ExampleSink, stop: threading.Event | None = None, l
     return taken
 
 
+class RushBegan(Exception):
+    """So many players draw that what nobody waits for is put off."""
+
+
+def rushing(bus: Bus) -> bool:
+    """Return whether `RUSH` or more examples a second came lately."""
+    tail = bus.follow([TOPIC], now() - timedelta(seconds=_LATELY_S))
+    try:
+        ends, begins = tail.ends(), tail.positions()
+    finally:
+        tail.close()
+    return sum(ends.values()) - sum(begins.values()) >= RUSH * _LATELY_S
+
+
 class Sinks:
     """Archive and observations, each brought up to the log by one thread at a time."""
 
@@ -101,6 +122,8 @@ class Sinks:
         self._bus, self._archive, self._observations = bus, archive, observations
         self._prepare, self._tidy, self._stop = prepare, tidy, stop
         self._archiving, self._observing = threading.RLock(), threading.RLock()
+        self._observed_at = time.monotonic()
+        """When the observations were last known to be up to date."""
 
     def archive(self, look: Callable[[], None] = lambda: None) -> int:
         """Bring the archive up to the log's end; return how many messages it took. ``look`` raises to end it in the middle."""
@@ -116,9 +139,27 @@ class Sinks:
 
     def observe(self) -> int:
         """Bring the observations up to the log's end; return how many messages they took."""
+        return self._observe(lambda: None)
+
+    def observe_in_calm(self) -> int:
+        """Do as `observe`, unless there is a rush, or until one begins; none is waited for longer than `LONGEST_S`."""
+
+        def look() -> None:
+            if time.monotonic() < self._observed_at + LONGEST_S and rushing(self._bus):
+                raise RushBegan
+
+        try:
+            look()
+            return self._observe(look)
+        except RushBegan:
+            return 0
+
+    def _observe(self, look: Callable[[], None]) -> int:
         with self._observing:
             self._prepare()
-            return catch_up(self._bus, self._observations, self._stop)
+            taken = catch_up(self._bus, self._observations, self._stop, look)
+            self._observed_at = time.monotonic()
+            return taken
 
     @contextmanager
     def held(self) -> Iterator[None]:

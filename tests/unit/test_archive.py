@@ -21,7 +21,7 @@ from trainers.archive import Archive, parquet, raster_at
 from trainers.archive_names import Span, pixels_of, read_name
 from trainers.dataset import read_archive
 from trainers.example_columns import SCHEMA
-from trainers.example_sink import Placed, batches, catch_up
+from trainers.example_sink import Placed, Sinks, batches, catch_up
 from trainers.lease import LeaseLost
 from trainers.observations import Observations, items, newest_of
 
@@ -83,6 +83,51 @@ def test_every_example_of_every_partition_is_archived_once_in_the_order_of_the_l
     assert 40 == taken == len(rows)
     assert {event.drawing_id for event in told} == {drawing for _, drawing, _ in rows}
     assert rows == sorted(rows, key=lambda row: (row[0], row[2]))
+
+
+class Kept:
+    """A sink that remembers the offsets that it was given, of each partition."""
+
+    def __init__(self) -> None:
+        self.next: dict[int, int] = {}
+
+    def places(self) -> dict[int, int]:
+        return self.next
+
+    def keep(self, partition, batch):
+        self.next[partition] = [placed.offset for placed in batch][-1] + 1
+
+
+def test_observations_wait_for_a_rush_to_end_but_not_for_ever_and_the_archive_does_not(bus, monkeypatch):
+    kept, seen = Kept(), Kept()
+    sinks = Sinks(bus, kept, seen, lambda: None, lambda: None, threading.Event())
+    for n in range(60):
+        bus.publish(example(n, player=f"p{n % 7}"))
+    assert sinks.observe_in_calm() == 60, "so few are no rush"
+    for n in range(60):
+        bus.publish(example(60 + n, player=f"p{n % 7}"))
+    before = dict(seen.next)
+
+    assert (sinks.observe_in_calm(), seen.next) == (0, before)
+    assert sinks.archive() == 120
+    with sinks.held():
+        assert sum(seen.next.values()) == 120, "who is forgotten waits for no rush"
+    bus.publish(example(120))
+    assert sinks.observe_in_calm() == 0
+    monkeypatch.setattr(example_sink, "LONGEST_S", 0.0)
+    assert sinks.observe_in_calm() == 1
+
+
+def test_a_rush_that_begins_while_observations_are_written_is_waited_for_between_two_batches(bus, monkeypatch):
+    hurried = iter([False, True])
+    monkeypatch.setattr(example_sink, "rushing", lambda _: next(hurried))
+    monkeypatch.setattr(example_sink, "MAX_EXAMPLES", 4)
+    seen = Kept()
+    sinks = Sinks(bus, Kept(), seen, lambda: None, lambda: None, threading.Event())
+    for n in range(20):
+        bus.publish(example(n))
+    assert sinks.observe_in_calm() == 0
+    assert list(seen.next.values()) == [4]
 
 
 def test_an_archive_that_lost_its_memory_goes_on_after_the_last_object(bus):
