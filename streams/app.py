@@ -44,7 +44,7 @@ from streams.worker import Worker
 
 ANSWERING: Final = partial(Pace, rush=70, rush_s=0.020, most_s=0.060)
 """A drawing waits for nothing, but in a rush of so many a second: then one call to a model is for several of them."""
-LEARNING: Final = partial(Pace, rush=350, rush_s=0.060, most_s=0.150, calm_s=0.020, prompt=[CorrectionGiven.topic])
+LEARNING: Final = partial(Pace, rush=350, rush_s=0.060, most_s=0.150, calm_s=0.005, prompt=[CorrectionGiven.topic])
 """What is to be learned may always gather, since each step has its price; but not what follows from a correction."""
 
 UNHURRIED_S: Final = 0.25

@@ -8,8 +8,10 @@ process and after every restart. Lessons are added up all the same, so that all 
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import structlog
@@ -27,6 +29,7 @@ from contracts.events import (
 )
 from contracts.ports import Bus, LoopBus, Record
 from contracts.records import read, rejection
+from producers.pace import Pace
 from producers.rejections import Rejections
 from producers.whole_log import all_records
 from streams.additive import NotASum
@@ -40,8 +43,8 @@ STAGE: Final = "online"
 _MOST_GAPPED: Final = 50_000
 """How many lessons behind a gap are kept until the gap is explained; the oldest go first."""
 _POLL_S: Final = 0.25
-_GATHER_S: Final = 0.03
-"""How long from one model to the next, at least: each is solved anew, and each is a record of 17 KB."""
+_MODELS: Final = partial(Pace, rush=15, rush_s=0.03, calm_s=0.005)
+"""How long to gather lessons after a model: each is solved anew, and each is a record of 17 KB."""
 _KNOWN_S: Final = 5.0
 _SNAPSHOT: Final = SHARED.encode()
 """The key of the model's snapshots on models.v1."""
@@ -84,6 +87,7 @@ class Lessons:
         """The newest snapshot on models.v1, whoever published it; it is only read when the model is frozen."""
         self._known = asyncio.Event()
         """Set once all that was on the log at the start is known."""
+        self._pace = _MODELS()
         self._frozen: InForce | None = None
         """The model that answers while its learning is frozen; None: it learns."""
 
@@ -240,7 +244,7 @@ class Lessons:
         if said:
             await self._publish(map(UnsentRecord.of, said))
         if changed:
-            await asyncio.sleep(_GATHER_S)
+            await asyncio.sleep(self._pace.wait_s(1, time.monotonic()))
 
 
 def explanations(bus: Bus) -> list[Record]:

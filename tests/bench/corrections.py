@@ -2,7 +2,9 @@
 
 It reads when the load is over, so it costs the game nothing. Nobody sees when a model comes into force, only when its snapshot
 was written and by which version a guess was made: a correction is in use at some time from its snapshot, or from the last guess
-without it, to the first one with it.
+without it, to the first one with it. When the next guess comes is up to the players; so what is asked is, of the guesses that
+were made so many ms after a correction, how many used it. With what share of them that grows is estimated from all pairs of
+correction and guess, as from current status data (Ayer et al., 1955, doi:10.1214/aoms/1177728423): by isotonic regression.
 """
 
 from bisect import bisect_left
@@ -11,6 +13,9 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
+import numpy as np
+from scipy.optimize import isotonic_regression
+
 from contracts.events import CorrectionGiven, CorrectionReceipt, Event, GuessMade, LessonTaught, SnapshotTaken, decode
 from contracts.ports import Bus, Partition, Record
 from producers.tally import Spread
@@ -18,6 +23,8 @@ from streams.online_model import SHARED
 
 TOPICS: Final = ("corrections.v1", "lessons.v1", "models.v1", "guesses.v1", "previews.v1", "receipts.v1")
 _QUIET_S: Final = 2.0
+_WINDOW_MS: Final = 10_000
+"""How long after a correction guesses are looked at."""
 
 
 def here(bus: Bus) -> dict[Partition, int]:
@@ -48,6 +55,7 @@ def spans(told: Iterable[tuple[Record, Event]]) -> dict[str, Any]:
         told: The records of `TOPICS` since before the first correction, each with its event.
 
     Returns:
+        ``river``: after so many ms half, 95 and 99 % of the guesses use a correction;
         ``river, at the latest``: to the first guess of anybody with the correction; ``river, at the earliest``: to the first
         snapshot with it, or to the last guess without it if that was later; ``yours``: to the receipt, which the player's own
         model writes once it answers by the correction. ``corrections`` and ``in use``: how many there were, and how many a
@@ -76,6 +84,9 @@ def spans(told: Iterable[tuple[Record, Event]]) -> dict[str, Any]:
                 pass
     guesses = sorted((at, version) for at, version in guesses if version in offsets)
     earliest, latest, yours = Spread(), Spread(), Spread()
+    made = np.array([guessed_at for guessed_at, _ in guesses])
+    known = np.array([offsets[version] for _, version in guesses])
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
     for correction_id, at in given.items():
         if correction_id in own:
             yours.add(own[correction_id] - at)
@@ -87,11 +98,33 @@ def spans(told: Iterable[tuple[Record, Event]]) -> dict[str, Any]:
             without = [made_at for made_at, _ in guesses[: bisect_left(guesses, (used_at, ""))]]
             earliest.add(max([snapshot_at, *without[-1:]]) - at)
             latest.add(used_at - at)
+        partition, offset = taught[correction_id]
+        looked_at = slice(*np.searchsorted(made, (at, at + _WINDOW_MS)))
+        pairs.append((made[looked_at] - at, known[looked_at, partition] >= offset))
     found: dict[str, Any] = {"corrections": len(given), "in use": latest.n}
     for name, spread in (("river, at the latest", latest), ("river, at the earliest", earliest), ("yours", yours)):
         if spread.n:
             found[name] = {f"p{q}": round(spread.quantile(q / 100)) for q in (50, 95, 99)}
+    if pairs:
+        found["river"] = grown(np.concatenate([after for after, _ in pairs]), np.concatenate([used for _, used in pairs]))
     return found
+
+
+def grown(after_ms: np.ndarray, used: np.ndarray) -> dict[str, int | None]:
+    """Return after how many ms a correction is used by half, 95 and 99 % of the guesses; None: by fewer in all that was seen.
+
+    >>> grown(np.array([5, 10, 20, 30, 30, 40]), np.array([False, False, True, False, True, True]))
+    {'p50': 20, 'p95': 40, 'p99': 40}
+
+    Args:
+        after_ms: By how much each guess came after the correction, shape (n,).
+        used: Whether it was made by a model that has it, shape (n,).
+    """
+    times, of_time = np.unique(after_ms, return_inverse=True)
+    counts = np.bincount(of_time)
+    share = isotonic_regression(np.bincount(of_time, used) / counts, weights=counts).x
+    found = {q: int(np.searchsorted(share, q / 100 - 1e-9)) for q in (50, 95, 99)}
+    return {f"p{q}": int(times[place]) if place < len(times) else None for q, place in found.items()}
 
 
 def _has(offsets: dict[str, list[int]], partition: int, offset: int, version: str) -> bool:

@@ -103,7 +103,7 @@ def table(results: list[tuple[str, Row]]) -> Table:
         times = [f"{row[what]['p50']:.0f}/{row[what]['p99']:.0f}" if what in row else "" for what in spans]
         cost = [f"{row['CPU ms a drawing'][name]:.2f}" for name in (*GAME, "all")]
         own = row["CPU ms a drawing of the players"]
-        used = row["correction to a guess that uses it"].get("river, at the latest", {})
+        used = row["correction to a guess that uses it"].get("river", {})
         times.append(f"{used.get('p50', '')}/{used.get('p99', '')}")
         shown.add_row(side, f"{row['drawn a second']:.0f}", *cost, f"{own:.2f}", *times, str(row["unfinished"]))
     return shown
