@@ -6,6 +6,7 @@ larger by what was sent again after a failure: rates do not show it.
 
 from bisect import bisect_left
 from collections import Counter
+from datetime import timedelta
 from typing import ClassVar, Final, cast
 from uuid import UUID
 
@@ -27,6 +28,8 @@ BOUNDS_MS: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 35.0, 50.0, 80.0, 150.0, 250.0, 5
 """The upper bounds of the buckets of hops."""
 HOPS: Final = ("bus_in", "read", "wait", "model", "bus_out", "total")
 """The hops that are counted: no other name makes a series of its own."""
+_NEWS: Final = timedelta(minutes=1)
+"""How much older than its event a step of a rollout may be: older ones are told again with each later event of the version."""
 _REMEMBERED: Final = 1000
 _GUESSES: Final = (GuessMade, PreviewGuessed)
 
@@ -71,6 +74,8 @@ class Traffic:
         """By model and outcome."""
         self.verdicts: Counter[tuple[str, str]] = Counter()
         """Of the gate, by model."""
+        self.rollouts: Counter[tuple[str, str]] = Counter()
+        """Steps of versions on their way to the players by policy, or back, by model and step."""
         self.spent: Counter[str] = Counter()
         """On trainings in millionths of a dollar, by model."""
         self.commands: Counter[str] = Counter()
@@ -91,14 +96,21 @@ class Traffic:
                 self.receipts[event.stage, event.outcome.value] += 1
             case TrainingAdvanced() if event.step in TRAINING_ENDS and self._first(event.command_id):
                 self.trainings[event.model, event.step] += 1
-            case ModelPublished() if "training_job" in event.lineage and self._first(event.slot):
-                self.verdicts[event.model, "passed" if event.approved else "refused"] += 1
-                dollars = sum(event.metrics.get(name, 0.0) for name in ("training_cost_usd", "tuning_cost_usd"))
-                self.spent[event.model] += round(dollars * 1e6)
+            case ModelPublished():
+                self._published(event)
             case CommandSettled() if self._first(event.command_id):
                 self.commands[event.outcome] += 1
             case _:
                 pass
+
+    def _published(self, event: ModelPublished) -> None:
+        if "training_job" in event.lineage and self._first(event.slot):
+            self.verdicts[event.model, "passed" if event.approved else "refused"] += 1
+            dollars = sum(event.metrics.get(name, 0.0) for name in ("training_cost_usd", "tuning_cost_usd"))
+            self.spent[event.model] += round(dollars * 1e6)
+        for taken in event.rollout:
+            if event.at - taken.at < _NEWS and self._first(f"{event.slot} {taken.at.isoformat()}"):
+                self.rollouts[event.model, taken.step] += 1
 
     def _guessed(self, guess: GuessMade) -> None:
         model = guess.model

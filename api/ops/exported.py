@@ -91,6 +91,13 @@ class Exported(Collector):
         for model, step in board.catalog.training.items():
             training.add_metric([model], step.fraction)
         yield training
+        share = GaugeMetricFamily(
+            "gamenight_candidate_share_ratio", "Share of the players a candidate answers", labels=["model", "version", "role"]
+        )
+        for model in board.roster.names:
+            for candidate in board.catalog.beside(model):
+                share.add_metric([model, candidate.version, candidate.role], candidate.share)
+        yield share
 
     def _of_traffic(self) -> Iterator[Metric]:
         traffic = self._traffic
@@ -100,6 +107,7 @@ class Exported(Collector):
             ("gamenight_receipts", "What corrections did", ("stage", "outcome"), traffic.receipts),
             ("gamenight_trainings", "Rebuilds that ended", ("model", "outcome"), traffic.trainings),
             ("gamenight_gate_verdicts", "What the gate decided", ("model", "verdict"), traffic.verdicts),
+            ("gamenight_rollout_steps", "Steps of canaries that are moved by policy", ("model", "step"), traffic.rollouts),
         )
         for name, what, labels, counted in pairs:
             family = CounterMetricFamily(name, what, labels=labels)

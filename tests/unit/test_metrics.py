@@ -23,7 +23,15 @@ from api.folds.process_board import MOST, ProcessBoard
 from api.folds.traffic import BOUNDS_MS, Traffic
 from api.metrics import Metrics
 from api.ops.exported import VERSIONS, Exported
-from contracts.events import CommandSettled, ModelPublished, ProcessMeasured, ScoresCounted, TrainingAdvanced
+from contracts.events import (
+    CandidateSet,
+    CommandSettled,
+    ModelPublished,
+    ProcessMeasured,
+    RolloutStep,
+    ScoresCounted,
+    TrainingAdvanced,
+)
 from contracts.ports import EndpointDown, EndpointSilent
 from contracts.settings import Settings
 from producers.bus import open_bus
@@ -126,7 +134,7 @@ def promtool(*arguments: str | Path) -> str:
 
 
 def test_prometheus_itself_reads_the_configuration_and_the_rules_and_every_alert_fires_when_it_should() -> None:
-    assert "15 rules found" in promtool("check", "config", "prometheus.yml")
+    assert "16 rules found" in promtool("check", "config", "prometheus.yml")
     assert "SUCCESS" in promtool("test", "rules", "tests.yml")
 
 
@@ -245,6 +253,29 @@ def test_what_comes_off_the_bus_is_counted_by_model_hop_and_outcome() -> None:
     buckets = {p.labels["le"]: p.value for p in families["gamenight_hop_seconds"].samples
                if p.name.endswith("_bucket") and p.labels["hop"] == "model"}  # fmt: skip
     assert (buckets["0.002"], buckets["0.005"], len(buckets)) == (0, 1, len(BOUNDS_MS) + 1)
+
+
+def test_a_canary_shows_its_share_and_each_step_that_the_policy_takes_once() -> None:
+    traffic, board = Traffic(), ModelBoard(ROSTER)
+    known: dict[str, Any] = {"model": "kmeans", "version": "2", "title": "K", "digest": "d", "artifact": "a", "gate": "",
+                             "lineage": {}, "metrics": {}}  # fmt: skip
+    steps = [
+        RolloutStep(step=step, at=NOON + timedelta(hours=n), champion="1", share=share, why="")
+        for n, (step, share) in enumerate([("share", 0.05), ("share", 0.25), ("rolled-back", 0.0)])
+    ]
+    for n in (2, 3, 3):  # the first step was taken before this process began, and each event has all steps so far
+        traffic.apply(ModelPublished(**known, rollout=steps[:n], at=steps[n - 1].at))
+    traffic.apply(ModelPublished(**known, rollout=steps, at=steps[-1].at + timedelta(days=1), failed="it answers no more"))
+    board.apply(CandidateSet(model="kmeans", version="2", role="canary", share=0.25))
+    board.apply(CandidateSet(model="kmeans", version="3", role="shadow", place=1))
+    board.apply(CandidateSet(model="xgboost", version="4", role="none"))
+    families = shown(board, traffic)
+
+    assert values(families["gamenight_rollout_steps"], "_total") == {("kmeans", "share"): 1, ("kmeans", "rolled-back"): 1}
+    assert values(families["gamenight_candidate_share_ratio"]) == {
+        ("kmeans", "canary", "2"): 0.25,
+        ("kmeans", "shadow", "3"): 0.0,
+    }
 
 
 def test_strangers_names_make_no_series() -> None:
