@@ -7,6 +7,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -172,7 +173,7 @@ PARTS: Final[dict[str, Callable[[argparse.Namespace], Iterator[str]]]] = {
     "manifest": lambda given: manifest(given.models, given.pythons),
     "gate": lambda given: gate(given.runs),
     "canary": lambda given: canary(given.runs, lambda rng, gain: drawn(rng, WORLDS[0], *crowd(rng, WORLDS[0], gain, 200))),
-    "kills": lambda _: kills(),
+    "kills": lambda given: kills(given.keep, given.at_most),
     "rollback": lambda given: rollback(given.commands),
     "triggers": lambda _: triggers(),
 }
@@ -190,6 +191,8 @@ def main() -> None:
     parser.add_argument("--splits", nargs="*", type=int, default=[0, 1, 2, 3], help="of the people; four ask everybody once")
     parser.add_argument("--pythons", nargs="*", default=[], help="other interpreters with the packages, for `manifest`")
     parser.add_argument("--liars", type=float, default=0.2, help="share of the players who lie, in `poisoned`")
+    parser.add_argument("--keep", type=Path, help="the folder where `kills` keeps what it found, and goes on another time")
+    parser.add_argument("--at-most", type=int, help="how many of `kills` are tried now; not given: all")
     given = parser.parse_args()
     for name in given.parts or PARTS:
         began = time.monotonic()

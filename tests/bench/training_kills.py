@@ -3,15 +3,21 @@
 Afterwards one version is published or none, and never half of one: models.v1, registry, endpoint, artifact and library agree.
 And the rebuild goes on, or has ended with a reason, within `WITHIN_S`: it is never silent for longer, unless it is so without
 any kill too. A busy machine takes that long to import the SDK.
+
+All of it takes most of an hour. With ``--keep FOLDER`` each result is kept there as it comes, with the games' homes and logs,
+and what is kept is not tried again; ``--at-most N`` ends after so many.
 """
 
+import dataclasses
 import itertools
+import json
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 from uuid import UUID
 
@@ -23,6 +29,7 @@ from trainers.serving import endpoint_of
 KILLED: Final = ("trainer", "sagemaker", "s3", "dynamodb")
 WITHIN_S: Final = 30.0
 LOOK_S: Final = 0.004
+RESULTS: Final = "kills.jsonl"
 
 Reached = Callable[[RebuildingGame, UUID], bool]
 
@@ -112,6 +119,12 @@ class Case:
     """From the kill until anything was heard of it."""
     took_s: float = 0.0
     """From the kill to the end."""
+    told: list[tuple[float, str]] = field(default_factory=list)
+    """Each word of it after the kill: when, in seconds from the kill on, and in which step."""
+    load: float = 0.0
+    """The machine's load, over the last minute, at its end."""
+    at: str = ""
+    """When somebody was killed, for who reads the log."""
     faults: list[str] = field(default_factory=list)
 
     def line(self) -> str:
@@ -155,10 +168,12 @@ def tried(game: RebuildingGame, stage: str, killed: tuple[str, ...], number: int
     case.took_s = time.monotonic() - began
     case.ended, case.message = ended.step, ended.message
     told = [(one.at, one.step) for one in game.heard.steps(command)]
-    moments = [(at, next((name for one, name in reversed(told) if one <= at), "queue")), *(one for one in told if one[0] > at)]
-    silences = [((b - a).total_seconds(), name) for (a, name), (b, _) in itertools.pairwise(moments)]
+    step = next((name for one, name in reversed(told) if one <= at), "queue")
+    case.told = [(round((one - at).total_seconds(), 2), name) for one, name in told if one > at]
+    silences = [(b - a, name) for (a, name), (b, _) in itertools.pairwise([(0.0, step), *case.told])]
     case.silent_s, case.silent_in = max(silences, default=(0.0, ""))
     case.word_s = silences[0][0] if silences else 0.0
+    case.load, case.at = round(os.getloadavg()[0], 1), at.isoformat()
     until("all run again", lambda: all(game.game.pid(name) not in (None, pid) for name, pid in before.items()))
     until("a whole game", game.game.healthy)
     found: list[str] = []
@@ -174,40 +189,73 @@ def tried(game: RebuildingGame, stage: str, killed: tuple[str, ...], number: int
     return case
 
 
-def kills(order: Sequence[tuple[str, tuple[str, ...]]] = (), calm: int = 3) -> Iterator[str]:
+def kills(keep: Path | None = None, at_most: int | None = None, calm: int = 3) -> Iterator[str]:
     """One version published or none, whoever is killed and when; then how long it was silent.
 
     Args:
-        order: Who is killed when; none: all cases.
-        calm: How many rebuilds nobody disturbs, before.
+        keep: The folder that keeps what was found, and the homes of the games; None: nothing is kept.
+        at_most: How many rebuilds are disturbed now, of those that are not kept; None: all.
+        calm: How many rebuilds nobody disturbs, before the first; before each later game it is one.
     """
-    with rebuilding_game() as game:
-        done: list[Case] = []
-        usual = WITHIN_S
-        for number, (stage, several) in enumerate([("queued", ())] * calm + (list(order) or cases()), 1):
+    done = kept(keep)
+    tried_before = {(one.stage, one.killed) for one in done}
+    left = [(number, *one) for number, one in enumerate(cases(), 1) if one not in tried_before][:at_most]
+    homes = len(list(keep.glob("game-*"))) if keep else 0
+    quiet = [(number, "queued", ()) for number in range(1000, 1000 + (calm if not done else 1))]
+    with rebuilding_game(keep / f"game-{homes + 1}" if keep else None) as game:
+        for number, stage, several in [*quiet, *left]:
             game.back_to("1")
             try:
                 case = tried(game, stage, several, number)
             except TimeoutError as late:
                 case = Case(stage, several, faults=[str(late)])
-            if several:
-                done.append(case)
-                if case.silent_s > usual:
-                    case.faults.append(f"silent for {case.silent_s:.0f} s, longer than any that nobody disturbed")
-            else:
-                usual = max(usual, case.silent_s)
+            done.append(case)
+            if keep:
+                with (keep / RESULTS).open("a") as file:
+                    file.write(json.dumps(dataclasses.asdict(case)) + "\n")
             yield case.line()
-        yield from summary(done)
+    yield from summary(done)
 
 
-def summary(done: Sequence[Case]) -> Iterator[str]:
-    """How they ended, and how long they were silent."""
+def kept(folder: Path | None) -> list[Case]:
+    """Return the cases that a folder keeps, the undisturbed ones too."""
+    if folder is None or not (folder / RESULTS).exists():
+        return []
+    told = [json.loads(line) for line in (folder / RESULTS).read_text().splitlines()]
+    return [Case(**{**one, "killed": tuple(one["killed"])}) for one in told]
+
+
+def summary(found: Sequence[Case]) -> Iterator[str]:
+    """How they ended, and how long they were silent, in all and by stage."""
+    done = [one for one in found if one.killed]
+    usual = max([WITHIN_S, *(one.silent_s for one in found if not one.killed)])
     ends = {end: sum(one.ended == end for one in done) for end in sorted({one.ended for one in done})}
     wrong = [one for one in done if one.faults]
-    yield f"{len(done)} rebuilds, {sum(len(one.killed) for one in done)} kills: {ends}, {len(wrong)} wrong"
+    late = [one for one in done if one.silent_s > usual]
+    yield (
+        f"{len(done)} of {len(cases())} rebuilds, {sum(len(one.killed) for one in done)} kills: {ends}, {len(wrong)} wrong,"
+        f" {len(late)} silent for more than {usual:.0f} s"
+    )
     for what, several in (
         ("first word after the kill", [one.word_s for one in done]),
         ("longest silence", [one.silent_s for one in done]),
+        ("longest silence where nobody was killed", [one.silent_s for one in found if not one.killed]),
+        ("load", [one.load for one in done]),
     ):
-        order = sorted(several)
-        yield f"{what}: " + ", ".join(f"{share:.0%} {order[int(share * (len(order) - 1))]:.1f} s" for share in (0.5, 0.9, 1.0))
+        yield f"{what}: {shares(several)}"
+    for stage in STAGES:
+        here = [one for one in done if one.stage == stage]
+        yield (
+            f"{stage:18} {sum(not one.faults for one in here)} of {len(here)} agree;"
+            f" first word {shares([one.word_s for one in here])}; silence {shares([one.silent_s for one in here])}"
+        )
+
+
+def shares(several: Sequence[float]) -> str:
+    """Return median, ninth tenth and greatest of some numbers.
+
+    >>> shares([4.0, 1.0, 2.5])
+    '50% 2.5, 90% 2.5, 100% 4.0'
+    """
+    order = sorted(several) or [0.0]
+    return ", ".join(f"{share:.0%} {order[int(share * (len(order) - 1))]:.1f}" for share in (0.5, 0.9, 1.0))
