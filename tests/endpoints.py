@@ -1,6 +1,6 @@
 """Fakes SageMaker's endpoints and model registry in memory, for tests of trainers.promote, bases and watching."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from contracts.events import EndpointSeen, ModelPublished, VariantSeen, variant_of, version_of
@@ -41,7 +41,14 @@ class MemoryServing:
         if not self.broken & wanted.keys():
             self.variants = wanted
 
-    def ready(self, endpoint: str, first: ModelPublished, others: Iterable[ModelPublished] = ()) -> None:
+    def ready(
+        self,
+        endpoint: str,
+        first: ModelPublished,
+        others: Iterable[ModelPublished] = (),
+        look: Callable[[], None] = lambda: None,
+    ) -> None:
+        look()
         if self.status != "InService":
             raise ServingFailed(f"{endpoint} is {self.status}")
         for one in (first, *others):

@@ -7,6 +7,7 @@ its removal restarts the others. A model's endpoint has one change at a time, an
 """
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, Literal
 
@@ -96,7 +97,9 @@ class Promoter:
             players = {name: one for name, one in self._model_log.restrictions().items() if name != player_id}
             self.say(RestrictionSet(players=players if restriction == "none" else {**players, player_id: restriction}))
 
-    def promote(self, published: ModelPublished, note: str, *, back: bool = False) -> ModelPromoted:
+    def promote(
+        self, published: ModelPublished, note: str, *, back: bool = False, look: Callable[[], None] = lambda: None
+    ) -> ModelPromoted:
         """Let a version answer the players; return the event that says so.
 
         Twice is harmless: if the version answers already, nothing is changed or published.
@@ -105,6 +108,7 @@ class Promoter:
             published: The version.
             note: Why, for people.
             back: Whether this is a rollback to an earlier version.
+            look: Is called now and then meanwhile.
 
         Raises:
             ServingFailed: If the endpoint does not come to serve it; then all is as before.
@@ -116,7 +120,7 @@ class Promoter:
                 self._stand(published, self._named(model))
                 return champion
             good = self._model_log.before(model, version, None if back or not champion else champion.version)
-            self._go_over(published, self._named(model), good)
+            self._go_over(published, self._named(model), good, look)
             stands = self._serving.weights(endpoint_of(model))
             kind = ModelRolledBack if back else ModelPromoted
             event = kind(
@@ -299,7 +303,9 @@ class Promoter:
                 log.error("left out", model=first.model, version=beside[-1].version, error=str(failed))
                 beside, every = beside[:-1], False
 
-    def _go_over(self, target: ModelPublished, named: list[ModelPublished], good: ModelPublished | None) -> None:
+    def _go_over(
+        self, target: ModelPublished, named: list[ModelPublished], good: ModelPublished | None, look: Callable[[], None]
+    ) -> None:
         """Switch to another version: start it beside the one that answers, ask it, then give it the traffic."""
         endpoint, variant = endpoint_of(target.model), variant_of(target.version)
         has = self._serving.weights(endpoint)
@@ -307,7 +313,7 @@ class Promoter:
             first, beside = named[0], _without(named[0], [target, *named, *([good] if good else [])])
             try:
                 self._serving.serve(endpoint, first, beside)
-                self._serving.ready(endpoint, first, beside)
+                self._serving.ready(endpoint, first, beside, look)
             except ServingFailed as failed:  # if the version that answers now does not start, the new one must not need it
                 log.error("not side by side", model=target.model, version=target.version, error=str(failed))
                 named = []

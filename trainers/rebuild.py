@@ -80,6 +80,7 @@ class Rebuilder:
         self._jobs = jobs.Jobs(settings, self._go_on)
         self._starter = Starter(settings, blobs, self._datasets, model_log, pause, self._go_on)
         self._command: RetrainModel | None = None
+        self._tell: Teller | None = None
         self._drawings = threading.Lock()
         """Held by who reads drawings until it has published what it learned of them, and by who deletes drawings."""
         self._target = ""
@@ -91,7 +92,7 @@ class Rebuilder:
         Raises:
             Exception: Whatever went wrong; the caller publishes it with `failed`.
         """
-        self._command = command
+        self._command, self._tell = command, None
         try:
             self._carry_out(command)
         except Cancelled as cancelled:
@@ -101,10 +102,14 @@ class Rebuilder:
             last = self._model_log.training(command.target)
             version = last.version if last and last.command_id == command.command_id else "none"
             Teller(self._bus, self._model_log, command, version).end("cancelled", str(cancelled))
+        finally:
+            self._tell = None
 
     def _go_on(self, seconds: float) -> None:
-        """Wait. Raises `Cancelled` if somebody wants the rebuild at work to end."""
+        """Wait, and tell now and then that it goes on. Raises `Cancelled` if somebody wants the rebuild at work to end."""
         self._pause(seconds)
+        if self._tell is not None:
+            self._tell.still()
         cancel = self._model_log.cancelled(self._command.command_id) if self._command else None
         if cancel is not None:
             raise Cancelled(cancelling.who(cancel))
@@ -118,7 +123,7 @@ class Rebuilder:
         mine = [found for found in registered if found.command_id == str(command.command_id)]
         taken = [*self._model_log.published(model), *(found.published.version for found in registered)]
         version = mine[0].published.version if mine else next_version(taken)
-        tell = Teller(self._bus, self._model_log, command, version)
+        tell = self._tell = Teller(self._bus, self._model_log, command, version)
         champion = self._model_log.champion(model)
         if mine and champion is not None and champion.version == version:  # a trainer before this one was killed after that
             tell.end("done", f"{model} {version} answers: {mine[0].published.gate}")
@@ -155,7 +160,7 @@ class Rebuilder:
             return
         tell.step("endpoint", "the endpoint takes the new version; the old one answers meanwhile")
         self._go_on(0)  # whoever cancels from now on is refused
-        self._promoter.promote(published, published.gate)
+        self._promoter.promote(published, published.gate, look=tell.still)
         tell.end("done", f"{model} {version} answers: {published.gate}")
 
     @contextmanager

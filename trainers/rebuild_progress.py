@@ -18,6 +18,10 @@ SHARES: Final = {
 """The share of a rebuild that is done when each step begins; training goes from its own share to that of evaluation."""
 MAX_LOG: Final = 200
 """The most lines of the job's log in one event."""
+STILL_S: Final = 5.0
+"""After so many seconds without news a rebuild tells that it is still at work."""
+STILL: Final = "still at it after"
+"""With these words, and for how many seconds there has been no news."""
 
 log = structlog.get_logger()
 
@@ -31,8 +35,10 @@ class Teller:
         self._model_log = model_log
         self._command = command
         self._version = version
-        self._told = time.monotonic()
+        self._told = self._news = time.monotonic()
         self._message = ""
+        self._last: tuple[str, float, str] | None = None
+        """The last news; None: there was none, or it was the end."""
         last = model_log.training(command.target)
         mine = last if last and last.command_id == command.command_id else None
         self._began = mine.began if mine and mine.began else now()
@@ -50,13 +56,24 @@ class Teller:
         if lines or time.monotonic() - self._told >= jobs.POLL_S:
             self._say(step, fraction, message or self._message, lines)
 
+    def still(self) -> None:
+        """Publish that it is still at work if nothing was published for `STILL_S`: imports, starts and jobs may take long."""
+        if self._last is not None and time.monotonic() - self._told >= STILL_S:
+            step, fraction, message = self._last
+            self._publish(step, fraction, f"{message}, {STILL} {time.monotonic() - self._news:.0f} s")
+
     def end(self, step: str, message: str, read: Sequence[int] = ()) -> None:
         """Publish how the rebuild ended: done, refused, failed or cancelled; ``read``: how far it has read, if in vain."""
         log.info("rebuild", model=self._command.target, version=self._version, step=step, message=message)
         say(self._bus, self._model_log, settled(self._command, step, message))  # before models.v1 calls it ended
-        self._say(step, 1.0, message, read=read)
+        self._publish(step, 1.0, message, read=read)
+        self._last = None
 
-    def _say(self, step: str, fraction: float, message: str, lines: Sequence[str] = (), read: Sequence[int] = ()) -> None:
+    def _say(self, step: str, fraction: float, message: str, lines: Sequence[str] = ()) -> None:
+        self._publish(step, fraction, message, lines)
+        self._last, self._news = (step, fraction, message), self._told
+
+    def _publish(self, step: str, fraction: float, message: str, lines: Sequence[str] = (), read: Sequence[int] = ()) -> None:
         self._told = time.monotonic()
         say(
             self._bus,

@@ -20,6 +20,9 @@ from trainers.jobs import INSTANCES, JobRequest
 METRIC: Final = "validation:accuracy"
 """What tuning jobs compare settings by; every image prints it where there is a channel ``validation``."""
 _REGEX: Final = r"validation-accuracy=([0-9.]+)"
+_SLOW: Final = ("rfc3987_syntax", "isoduration")
+"""Packages that jsonschema, inside the SDK, imports where they are, as JupyterLab wants them, for formats that no schema of the
+SDK has: the first of them builds its parser meanwhile, which takes longer than the rest of the SDK."""
 _CONTENT: Final[dict[str, Any]] = {"model": {"content_type": "application/x-sagemaker-model"}}
 """What a channel needs besides: of an artifact that training goes on from, SageMaker's own name of its content."""
 
@@ -91,10 +94,17 @@ def _limits(settings: Settings) -> dict[str, int]:
     return {"max_runtime_in_seconds": limit, **wait}
 
 
+def leave_out_slow() -> None:
+    """Let nobody in this process import what the SDK can do without and waits long for."""
+    for name in _SLOW:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # as if it was not installed
+
+
 def main() -> None:
     """Answer on standard output; whatever the SDK prints goes to standard error."""
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    leave_out_slow()
     error = submit_with_sdk(Settings.load(secrets=AWS_SECRETS), sys.stdin.readline)
     print(json.dumps({"error": error}), file=answer, flush=True)
 

@@ -23,6 +23,7 @@ from uuid import UUID
 
 from contracts.events import DatasetMade, ModelPublished
 from tests.bench.rebuilding_game import MODEL, PATIENCE_S, RebuildingGame, by, rebuilding_game, until
+from trainers.rebuild_progress import STILL
 from trainers.registry import Registry
 from trainers.serving import endpoint_of
 
@@ -115,12 +116,14 @@ class Case:
     """The longest that nothing was heard of the rebuild, from the kill on."""
     silent_in: str = ""
     """The step in which that was."""
+    idle_s: float = 0.0
+    """The longest without news: a step, a line of the job's log, another status. That it is still at work is none."""
     word_s: float = 0.0
     """From the kill until anything was heard of it."""
     took_s: float = 0.0
     """From the kill to the end."""
-    told: list[tuple[float, str]] = field(default_factory=list)
-    """Each word of it after the kill: when, in seconds from the kill on, and in which step."""
+    told: list[tuple[float, str, str]] = field(default_factory=list)
+    """Each word of it after the kill: when, in seconds from the kill on, in which step, and what."""
     load: float = 0.0
     """The machine's load, over the last minute, at its end."""
     at: str = ""
@@ -132,6 +135,7 @@ class Case:
         wrong = f"  WRONG: {'; '.join(self.faults)}" if self.faults else ""
         why = "" if self.ended == "done" else f": {self.message[:300]}"
         silent = f"a word after {self.word_s:4.1f} s, silent {self.silent_s:4.1f} s in {self.silent_in}"
+        silent += f", no news for {self.idle_s:4.1f} s"
         return (
             f"{self.stage:18} {' + '.join(self.killed) or 'nobody':20} {self.ended}{why}, {silent}, {self.took_s:5.1f} s{wrong}"
         )
@@ -167,12 +171,12 @@ def tried(game: RebuildingGame, stage: str, killed: tuple[str, ...], number: int
         return case
     case.took_s = time.monotonic() - began
     case.ended, case.message = ended.step, ended.message
-    told = [(one.at, one.step) for one in game.heard.steps(command)]
-    step = next((name for one, name in reversed(told) if one <= at), "queue")
-    case.told = [(round((one - at).total_seconds(), 2), name) for one, name in told if one > at]
-    silences = [(b - a, name) for (a, name), (b, _) in itertools.pairwise([(0.0, step), *case.told])]
-    case.silent_s, case.silent_in = max(silences, default=(0.0, ""))
-    case.word_s = silences[0][0] if silences else 0.0
+    told = game.heard.steps(command)
+    step = next((one.step for one in reversed(told) if one.at <= at), "queue")
+    case.told = [(round((one.at - at).total_seconds(), 2), one.step, one.message) for one in told if one.at > at]
+    case.word_s = case.told[0][0] if case.told else 0.0
+    case.silent_s, case.silent_in = longest([(0.0, step), *((when, name) for when, name, _ in case.told)])
+    case.idle_s, _ = longest([(0.0, step), *((when, name) for when, name, message in case.told if STILL not in message)])
     case.load, case.at = round(os.getloadavg()[0], 1), at.isoformat()
     until("all run again", lambda: all(game.game.pid(name) not in (None, pid) for name, pid in before.items()))
     until("a whole game", game.game.healthy)
@@ -187,6 +191,11 @@ def tried(game: RebuildingGame, stage: str, killed: tuple[str, ...], number: int
     except TimeoutError as late:
         case.faults += found or [str(late)]
     return case
+
+
+def longest(told: Sequence[tuple[float, str]]) -> tuple[float, str]:
+    """Return the longest time between two words, in seconds, and the step that it began in."""
+    return max(((after - before, step) for (before, step), (after, _) in itertools.pairwise(told)), default=(0.0, ""))
 
 
 def kills(keep: Path | None = None, at_most: int | None = None, calm: int = 3) -> Iterator[str]:
@@ -239,6 +248,7 @@ def summary(found: Sequence[Case]) -> Iterator[str]:
     for what, several in (
         ("first word after the kill", [one.word_s for one in done]),
         ("longest silence", [one.silent_s for one in done]),
+        ("longest without news", [one.idle_s for one in done]),
         ("longest silence where nobody was killed", [one.silent_s for one in found if not one.killed]),
         ("load", [one.load for one in done]),
     ):
@@ -247,7 +257,8 @@ def summary(found: Sequence[Case]) -> Iterator[str]:
         here = [one for one in done if one.stage == stage]
         yield (
             f"{stage:18} {sum(not one.faults for one in here)} of {len(here)} agree;"
-            f" first word {shares([one.word_s for one in here])}; silence {shares([one.silent_s for one in here])}"
+            f" first word {shares([one.word_s for one in here])}; silence {shares([one.silent_s for one in here])};"
+            f" no news {shares([one.idle_s for one in here])}"
         )
 
 

@@ -1,9 +1,11 @@
 """Names and progress of training jobs."""
 
+import importlib.util
 import json
 import re
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
@@ -110,3 +112,18 @@ def test_the_sdk_waits_for_a_sagemaker_that_is_started_again_and_says_in_a_sente
     told = sdk_jobs.submit_with_sdk(settings, lambda: json.dumps(asdict(request)))
 
     assert told == 'Could not connect to the endpoint URL: "http://127.0.0.1:1"'
+
+
+def test_the_sdk_is_imported_without_what_only_its_validator_of_formats_would_build_a_parser_for(monkeypatch) -> None:
+    formats = importlib.util.find_spec("jsonschema._format")
+    assert formats
+    assert formats.origin
+    for name in sdk_jobs._SLOW:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        assert name in Path(formats.origin).read_text(), f"jsonschema does not ask for {name} any more"
+
+    sdk_jobs.leave_out_slow()
+
+    for name in sdk_jobs._SLOW:
+        assert sys.modules[name] is None, f"{name} would be imported"
+        monkeypatch.delitem(sys.modules, name)

@@ -19,11 +19,14 @@ from contracts.events import (
     PlayersForgotten,
     RestrictionSet,
     RetrainModel,
+    TrainingAdvanced,
+    decode,
     mark_of,
 )
 from contracts.settings import Settings
 from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
+from producers.whole_log import all_records
 from tests.endpoints import MemoryRegistry, MemoryServing
 from tests.histories import promoted, published
 from tests.roster import ROSTER
@@ -31,11 +34,11 @@ from trainers import jobs, judging
 from trainers.approval import Approvals
 from trainers.dataset import Feedback
 from trainers.dataset_store import Making
-from trainers.endings import DatasetGone
+from trainers.endings import Cancelled, DatasetGone
 from trainers.model_log import ModelLog
 from trainers.promote import Promoter
 from trainers.rebuild import Rebuilder
-from trainers.rebuild_progress import Teller
+from trainers.rebuild_progress import STILL, Teller
 from trainers.registry import Registered
 from trainers.serving import ServingFailed
 from trainers.starting import hyperparameters
@@ -348,3 +351,47 @@ def test_a_rebuild_is_cancelled_while_its_version_is_judged(monkeypatch):
 
     assert shop.resume()[0] == "cancelled"
     assert deleted == ["the endpoint"]
+
+
+def told_messages(shop: "Shop") -> list[str]:
+    """Every message on models.v1 of the shop's rebuild."""
+    records = all_records(shop._rebuilder._bus, ["models.v1"])
+    events = [decode(record.topic, record.value) for record in records]
+    return [event.message for event in events if isinstance(event, TrainingAdvanced)]
+
+
+def test_a_rebuild_that_waits_for_the_sdk_tells_now_and_then_that_it_is_still_at_work(monkeypatch):
+    shop, clock = Shop(), [100.0]
+    monkeypatch.setattr("trainers.rebuild_progress.time.monotonic", lambda: clock[0])
+
+    def submit(request: Any, pause: Any) -> None:
+        for _ in range(120):
+            clock[0] += 0.1
+            pause(0.1)
+        cancel(shop)
+        pause(0.1)
+
+    Desk(shop, monkeypatch, submit)
+    assert shop.resume()[0] == "cancelled"
+
+    told, waits = told_messages(shop), "0 drawings, 0 of them players'; 0 held back"
+    assert told[1:-1] == [waits, f"{waits}, {STILL} 5 s", f"{waits}, {STILL} 10 s"]
+    clock[0] += 100
+    with pytest.raises(Cancelled):
+        shop._rebuilder._go_on(0)
+    assert told_messages(shop) == told, "a rebuild that has ended is not at work"
+
+
+def test_a_rebuild_whose_version_comes_onto_its_endpoint_tells_that_it_is_still_at_work(monkeypatch):
+    shop, clock, serve = Shop(), [100.0], MemoryServing.serve
+    monkeypatch.setattr("trainers.rebuild_progress.time.monotonic", lambda: clock[0])
+
+    def served(*told: Any, **only: bool) -> None:
+        clock[0] += 6
+        serve(shop.endpoints, *told, **only)
+
+    monkeypatch.setattr(shop.endpoints, "serve", served)
+    assert shop.resume()[0] == "done"
+
+    starts = "the endpoint takes the new version; the old one answers meanwhile"
+    assert told_messages(shop)[1:-1] == [starts, f"{starts}, {STILL} 6 s"]
