@@ -20,6 +20,8 @@ class MemoryServing:
         self.refuses: Exception | None = None
         """The error of CreateModel; None: it succeeds."""
         self.variants: dict[str, float] = {}
+        self.discarded: list[str] = []
+        """The endpoints that were deleted by name."""
         self.started: list[list[str]] = []
         """The variants of each update that changed more than weights."""
         self.status = "InService"
@@ -40,6 +42,9 @@ class MemoryServing:
         self.started.append(sorted(wanted))
         if not self.broken & wanted.keys():
             self.variants = wanted
+
+    def discard(self, endpoint: str) -> None:
+        self.discarded.append(endpoint)
 
     def ready(
         self,

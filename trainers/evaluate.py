@@ -43,7 +43,7 @@ def compare(
         held_back: Drawings that neither version was trained on; may be empty.
         tell: Called with the share that is done, 0..1, also while the endpoint comes up; what it raises ends the comparison.
     """
-    endpoint = f"{endpoint_of(candidate.model)}-judge"
+    endpoint = judge_of(candidate.model)
     others = [champion] if champion else []
     serving.serve(endpoint, candidate, others)
     steps = (1 + len(others)) * (len(mnist) + len(held_back))
@@ -71,6 +71,11 @@ def compare(
     finally:
         serving.retire(endpoint, candidate, others)
     return marks, before[0] if before else None, times
+
+
+def judge_of(model: str) -> str:
+    """Return the name of the endpoint on which a model's versions are compared, which is there only meanwhile."""
+    return f"{endpoint_of(model)}-judge"
 
 
 def _times(serving: Serving, endpoint: str, versions: list[ModelPublished], mnist: LabelledImages) -> dict[str, float]:

@@ -24,6 +24,7 @@ from trainers import cancelling, continuing, dataset_store, jobs, judging, split
 from trainers.approval import Approvals
 from trainers.dataset_making import DatasetMaker
 from trainers.endings import Cancelled, CannotContinue, NothingNew, UnknownModel
+from trainers.evaluate import judge_of
 from trainers.jobs import JobProgress, Pause
 from trainers.model_log import ModelLog, next_version
 from trainers.promote import Promoter, say
@@ -99,6 +100,7 @@ class Rebuilder:
             self._jobs.stop(jobs.job_name(command.target, command.command_id))
             if command.grid:
                 self._starter.end_tries(command)
+            self._serving.discard(judge_of(command.target))  # it is left behind by a trainer that died while it compared
             last = self._model_log.training(command.target)
             version = last.version if last and last.command_id == command.command_id else "none"
             Teller(self._bus, self._model_log, command, version).end("cancelled", str(cancelled))

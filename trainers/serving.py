@@ -208,6 +208,13 @@ class Serving:
             self._delete(endpoint)
         self._sagemaker.delete_endpoint_config(EndpointConfigName=_config_name(endpoint, first, others))
 
+    def discard(self, endpoint: str) -> None:
+        """Delete an endpoint and its config, whatever it serves; if there is none, nothing happens."""
+        there = self._describe(endpoint)
+        if there is not None:
+            self._delete(endpoint)
+            self._sagemaker.delete_endpoint_config(EndpointConfigName=there["EndpointConfigName"])
+
     def _delete(self, endpoint: str) -> None:
         if (self._describe(endpoint) or {}).get("EndpointStatus") != "Deleting":
             self._sagemaker.delete_endpoint(EndpointName=endpoint)

@@ -351,6 +351,7 @@ def test_a_rebuild_is_cancelled_while_its_version_is_judged(monkeypatch):
 
     assert shop.resume()[0] == "cancelled"
     assert deleted == ["the endpoint"]
+    assert shop.endpoints.discarded == ["gamenight-xgboost-judge"], "if the trainer had died, it would be there still"
 
 
 def told_messages(shop: "Shop") -> list[str]:

@@ -141,3 +141,25 @@ def test_an_answer_that_breaks_off_is_asked_for_again_and_is_no_fault_of_the_ver
     told: list[str] = []
     np.testing.assert_allclose(answered(Killed(npy(ROWS))), ROWS)
     assert told == ["killed"]
+
+
+def test_an_endpoint_of_any_versions_is_discarded_with_its_config_and_one_that_is_not_there_is_no_fault() -> None:
+    there = {"gamenight-xgboost-judge": "a-config"}
+    configs = ["a-config", "another"]
+
+    def described(EndpointName: str) -> dict[str, str]:  # noqa: N803
+        if EndpointName not in there:
+            said = {"Code": "ValidationException", "Message": "Could not find endpoint"}
+            raise ClientError({"Error": said}, "DescribeEndpoint")
+        return {"EndpointStatus": "InService", "EndpointConfigName": there[EndpointName]}
+
+    serving = Serving(Settings(aws_services="local"), lambda seconds: None)
+    serving._sagemaker = SimpleNamespace(
+        describe_endpoint=described,
+        delete_endpoint=lambda EndpointName: there.pop(EndpointName),  # noqa: N803
+        delete_endpoint_config=lambda EndpointConfigName: configs.remove(EndpointConfigName),  # noqa: N803
+    )
+    serving.discard("gamenight-xgboost-judge")
+    serving.discard("gamenight-xgboost-judge")
+
+    assert (there, configs) == ({}, ["another"])
