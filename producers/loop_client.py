@@ -18,6 +18,7 @@ from typing import Any, Final
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.abc import AbstractTokenProvider
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from contracts.ports import Partition, Record
@@ -315,6 +316,16 @@ class LoopTail:
         """Disconnect."""
         with suppress(KafkaError):
             await self._consumer.stop()
+
+
+async def cluster_id(address: KafkaAddress) -> str:
+    """Return the id of the Kafka cluster that answers now."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=list(address.servers), request_timeout_ms=20_000, **security(address))
+    await admin.start()
+    try:
+        return str((await admin.describe_cluster())["cluster_id"])
+    finally:
+        await admin.close()
 
 
 class _Bearer(AbstractTokenProvider):  # type: ignore[misc]

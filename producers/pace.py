@@ -16,7 +16,15 @@ class Pace:
     """The waits of one reader, by how much came lately."""
 
     def __init__(
-        self, rush: float, rush_s: float, most_s: float = 0.0, calm_s: float = 0.0, prompt: Collection[str] = ()
+        self,
+        rush: float,
+        rush_s: float,
+        most_s: float = 0.0,
+        calm_s: float = 0.0,
+        prompt: Collection[str] = (),
+        held: Collection[str] = (),
+        held_s: float = 0.0,
+        few: float = 0.0,
     ) -> None:
         """Begin calm.
 
@@ -29,12 +37,18 @@ class Pace:
                 milliseconds would be all that the reader does.
             prompt: The topics of which a record soon brings another to this reader, for which somebody waits: then only a rush
                 gathers.
+            held: The topics of records that come while other processes are busy with something more urgent.
+            held_s: Seconds for which a reader holds what is of no other topics, while little comes.
+            few: Records a second up to which that is little.
         """
         self._rush = rush
         self._rush_s = rush_s
         self._most_s = max(most_s, rush_s)
         self._calm_s = calm_s
         self._prompt = frozenset(prompt)
+        self._held = frozenset(held)
+        self._held_s = held_s
+        self._few = few
         self._rate = 0.0
         self._told_at = -math.inf
 
@@ -60,3 +74,12 @@ class Pace:
         if self._rate >= self._rush:
             return min(self._most_s, self._rush_s * self._rate / self._rush)
         return self._calm_s if n and self._prompt.isdisjoint(topics) else 0.0
+
+    def hold_s(self, topics: Collection[str]) -> float:
+        """Return how long to hold what has just come, of these topics, before it is taken; to be asked after `wait_s`.
+
+        >>> pace = Pace(rush=100, rush_s=0.02, held=["drawings.v1"], held_s=0.03, few=50)
+        >>> pace.wait_s(1, now=0.0), pace.hold_s(["drawings.v1"]), pace.hold_s(["drawings.v1", "corrections.v1"])
+        (0.0, 0.03, 0.0)
+        """
+        return self._held_s if topics and self._rate <= self._few and self._held.issuperset(topics) else 0.0

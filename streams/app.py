@@ -19,7 +19,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final
 
-from contracts.events import ONLINE_MODELS, CorrectionGiven
+from contracts.events import ONLINE_MODELS, CorrectionGiven, DrawingAnswered, DrawingSubmitted
 from contracts.settings import Settings
 from producers.bus import open_bus
 from producers.pace import Pace
@@ -44,8 +44,19 @@ from streams.worker import Worker
 
 ANSWERING: Final = partial(Pace, rush=70, rush_s=0.020, most_s=0.060)
 """A drawing waits for nothing, but in a rush of so many a second: then one call to a model is for several of them."""
-LEARNING: Final = partial(Pace, rush=350, rush_s=0.060, most_s=0.150, calm_s=0.005, prompt=[CorrectionGiven.topic])
-"""What is to be learned may always gather, since each step has its price; but not what follows from a correction."""
+LEARNING: Final = partial(
+    Pace,
+    rush=350,
+    rush_s=0.060,
+    most_s=0.150,
+    calm_s=0.005,
+    prompt=[CorrectionGiven.topic],
+    held=[DrawingSubmitted.topic, DrawingAnswered.topic],
+    held_s=0.030,
+    few=60,
+)
+"""What is to be learned may always gather, since each step has its price; but not what follows from a correction. While few
+draw, a drawing is joined when it is answered: there is a processor for both, but not at the same moment."""
 
 UNHURRIED_S: Final = 0.25
 """How often scores are counted and drift is looked for, at most: nobody's receipt or next guess waits for either."""
@@ -53,7 +64,7 @@ UNHURRIED_S: Final = 0.25
 
 def router(settings: Settings) -> Worker:
     """Way 1: answers drawings."""
-    worker = Worker(settings, "router")
+    worker = Worker(settings, "router", prompt=True)
     embedding = EmbeddingNetwork()
     base = load_base()
     bare = of_base(base)

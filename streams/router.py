@@ -126,7 +126,7 @@ class Router:
     def _hear(self, outcomes: Sequence[CallOutcome]) -> None:
         """Act on the outcomes that a client reports."""
         with self._ending():
-            self._act([one for outcome in outcomes for one in self._heard(outcome)])
+            self._act([one for outcome in outcomes for one in self._heard(outcome)], gather=True)
 
     def _tick(self, rounds: Sequence[Round]) -> None:
         """Tell rounds the time: the blend's deadline has come, or the end of the budget."""
@@ -259,8 +259,11 @@ class Router:
         one.give_up()
         self._reject(self._taken.pop(one), wrong)
 
-    def _act(self, step: RoundSteps) -> None:
-        """Carry out actions, and those that follow from them; what is known already is sent before others are asked."""
+    def _act(self, step: RoundSteps, gather: bool = False) -> None:
+        """Carry out actions, and those that follow from them; what is known already is sent before others are asked.
+
+        ``gather``: what is said may wait some milliseconds for others who were asked about the same drawings.
+        """
         left = deque(step)
         while left:
             records: list[UnsentRecord] = []
@@ -284,7 +287,7 @@ class Router:
                         case Acknowledge():
                             self._acknowledge(self._taken.pop(one))
             if records:
-                self._send(records, partial(self._sent, published))
+                self._send(records, partial(self._sent, published), gather and any(one.due is not None for one in published))
             for answerer, rounds in asked.items():
                 left += self._asked(answerer, rounds)
 
@@ -327,11 +330,11 @@ class Router:
         event = TryVersion(role="none", **command) if failed.beside else RollBackModel(**command)
         self._send([UnsentRecord.of(self._signer.signed(event))], lambda: None)
 
-    def _send(self, records: Sequence[UnsentRecord], done: Callable[[], object]) -> None:
-        """Send records, at once or, while many drawings are under way, with others that are about to be said."""
+    def _send(self, records: Sequence[UnsentRecord], done: Callable[[], object], gather: bool = False) -> None:
+        """Send records, at once or, with ``gather`` or while many drawings are under way, with what is about to be said."""
         if self._sending is None:
             raise RuntimeError("the router is not running")
-        self._unsent.send(self._sending, records, done, calm=len(self._taken) <= FEW)
+        self._unsent.send(self._sending, records, done, calm=not gather and len(self._taken) <= FEW)
 
 
 async def _raised(failure: asyncio.Future[None]) -> None:

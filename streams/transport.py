@@ -9,6 +9,7 @@ Each name of the two that begins with an underscore is in tests/unit/test_transp
 """
 
 import asyncio
+import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
@@ -17,7 +18,6 @@ from typing import Any, Final
 import faust
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from aiokafka.errors import KafkaError
@@ -33,7 +33,7 @@ from contracts.events import TOPICS
 from contracts.ports import Partition, Record
 from contracts.settings import Settings
 from producers.connection import KafkaAddress
-from producers.loop_client import security
+from producers.loop_client import cluster_id, security
 from producers.pace import Pace
 from producers.placement import marked
 from streams.delivery import STEP, Delivery, Fork
@@ -69,6 +69,8 @@ class Transport:
         role: str,
         positions: Positions,
         pace: Pace | None = None,
+        *,
+        prompt: bool = False,
     ) -> None:
         """Build; nothing connects before `start`.
 
@@ -78,12 +80,13 @@ class Transport:
             role: Name of the consumer group.
             positions: Says at each assignment from where to read.
             pace: Says how long the broker may hold back what has come, to hand over more at once; None: not at all.
+            prompt: Whether it is read on the loop of the process; else in a thread, which answers the group while that is busy.
         """
         self._kafka = kafka
         self._producer: AIOKafkaProducer | None = None
         self._app = _app(settings, kafka, role)
         driven = _Driver([URL(f"aiokafka://{server}") for server in kafka.servers], self._app)
-        driven.positions, driven.pace, driven.cluster = positions, pace, partial(_cluster, kafka)
+        driven.positions, driven.pace, driven.cluster, driven.prompt = positions, pace, partial(cluster_id, kafka), prompt
         self._app.transport = self._app.producer_transport = driven
 
     def forward(self, sources: Sequence[str], queue: "asyncio.Queue[Any] | Fork") -> None:
@@ -181,16 +184,6 @@ def credentials(place: KafkaAddress) -> Credentials | None:
     return SSLCredentials(context) if context else None
 
 
-async def _cluster(place: KafkaAddress) -> str:
-    """The id of the Kafka cluster that answers now."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=list(place.servers), request_timeout_ms=20_000, **security(place))
-    await admin.start()
-    try:
-        return str((await admin.describe_cluster())["cluster_id"])
-    finally:
-        await admin.close()
-
-
 # --- Faust, as it is used here
 
 
@@ -255,6 +248,30 @@ def _app(settings: Settings, place: KafkaAddress, role: str) -> faust.App:
     )
 
 
+class _OnLoop(driver.AIOKafkaConsumerThread):
+    """Faust's consumer on the loop of the process; in the thread that Faust has for it, it takes turns with that loop."""
+
+    async def maybe_start(self) -> bool:
+        """Connect, on the running loop, if it was not started."""
+        return await faust.Service.maybe_start(self)
+
+    async def start(self) -> None:
+        """Connect, on the running loop."""
+        await faust.Service.start(self)
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        if self.started and not self.should_stop:
+            self.set_shutdown()
+            await super().stop()
+            await self.on_thread_stop()
+
+    async def call_thread(self, fun: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        """Call a function of aiokafka's consumer, as everything else on the loop does."""
+        found = fun(*given, **named)
+        return await found if inspect.isawaitable(found) else found
+
+
 class _Consumer(driver.Consumer):
     """Brings what was fetched of a partition as one message, commits by `OffsetTracker`, and starts where the ledgers stand."""
 
@@ -265,6 +282,11 @@ class _Consumer(driver.Consumer):
         self._told: dict[TP, int] = {}  # what was last committed
         super().__init__(*given, **named)
 
+    def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
+        if self.transport.prompt:
+            return _OnLoop(self, loop=self.loop, thread_loop=self.loop, beacon=self.beacon)
+        return super()._new_consumer_thread()
+
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
         """What comes within ``timeout`` seconds: in the value of each message the `Delivery` of all records of a partition."""
         fetched: dict[TP, list[Message]] = {}
@@ -273,6 +295,8 @@ class _Consumer(driver.Consumer):
         if (pace := self.transport.pace) is not None:
             n, topics = sum(map(len, fetched.values())), {place.topic for place in fetched}
             self._gather(round(1000 * pace.wait_s(n, time.monotonic(), topics)))
+            if held_s := pace.hold_s(topics):
+                await asyncio.sleep(held_s)
         for place, messages in fetched.items():
             last: Any = messages[-1]  # Faust thinks that its value is bytes, and looks at it no further
             if not self.flow_active or self.app.consumer_generation_id != last.generation_id:
@@ -288,11 +312,8 @@ class _Consumer(driver.Consumer):
         return [Delivery(record, partial(progress.acknowledge, record.offset)) for record in records]
 
     def _gather(self, wait_ms: int) -> None:
-        """Have the broker hold back what comes for so long from the next fetch on; 0: it answers with the first byte.
-
-        There is no other way: aiokafka takes both numbers when it is made, and Faust passes none.
-        """
-        fetcher = self._thread._ensure_consumer()._fetcher
+        """Have the broker hold back what comes for so long from the next fetch on; 0: it answers with the first byte."""
+        fetcher = self._thread._ensure_consumer()._fetcher  # it takes both numbers when it is made, and Faust passes none
         fetcher._fetch_min_bytes = _GATHER_BYTES if wait_ms else 1
         fetcher._fetch_max_wait_ms = wait_ms or _NOTHING_MS
 
@@ -326,3 +347,4 @@ class _Driver(driver.Transport):
     positions: Positions
     pace: Pace | None
     cluster: Callable[[], Awaitable[str]]
+    prompt: bool

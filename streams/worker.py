@@ -52,7 +52,9 @@ Alongside = Callable[[], Coroutine[Any, Any, None]]
 class Worker:
     """A role, its folds and takers, and a producer."""
 
-    def __init__(self, settings: Settings, role: str, pace: Pace | None = None, signer: Signer | None = None) -> None:
+    def __init__(
+        self, settings: Settings, role: str, pace: Pace | None = None, signer: Signer | None = None, *, prompt: bool = False
+    ) -> None:
         """Build; nothing connects before `run`.
 
         Args:
@@ -60,6 +62,7 @@ class Worker:
             role: Name of the consumer group.
             pace: Says how long the broker may hold back what has come, to hand over more at once; None: not at all.
             signer: Signs what is sent, where its topic is signed; None: what is sent is signed already, or need not be.
+            prompt: Whether people wait for what this process says, and none of its steps takes seconds: see `Transport`.
 
         Raises:
             NotAdmitted: If the settings of TLS and SASL do not fit together.
@@ -68,7 +71,7 @@ class Worker:
         self._role = role
         self._signer = signer
         self._kafka = kafka_of(settings)
-        self._transport = Transport(settings, self._kafka, role, self._positions, pace)
+        self._transport = Transport(settings, self._kafka, role, self._positions, pace, prompt=prompt)
         self._transport.on_revoked(self._release)
         self.metrics = ProcessMetrics(role, role, settings.home)
         """What the process counts of itself."""

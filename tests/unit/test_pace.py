@@ -43,3 +43,13 @@ def test_what_follows_from_a_prompt_record_is_not_held_back_but_in_a_rush():
     assert pace.wait_s(2, 0.5, {"drawings.v1", "corrections.v1"}) == 0.0
     assert pace.wait_s(1, 1.0, {"drawings.v1"}) == 0.02
     assert pace.wait_s(200, 1.5, {"corrections.v1"}) > 0.02
+
+
+def test_drawings_and_answers_alone_are_held_while_little_comes():
+    pace = Pace(rush=100, rush_s=0.05, held=["drawings.v1", "answers.v1"], held_s=0.03, few=50)
+
+    pace.wait_s(1, 0.0)
+    assert pace.hold_s({"drawings.v1"}) == pace.hold_s({"drawings.v1", "answers.v1"}) == 0.03
+    assert pace.hold_s({"drawings.v1", "corrections.v1"}) == pace.hold_s(set()) == 0.0
+    pace.wait_s(30, 0.1)
+    assert pace.hold_s({"drawings.v1"}) == 0.0

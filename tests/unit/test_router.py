@@ -374,6 +374,23 @@ async def test_what_is_said_goes_at_once_and_together_while_many_drawings_are_un
     assert len(stage.requests) - before == requests
 
 
+async def test_the_guesses_of_endpoints_that_answer_at_once_are_sent_together():
+    async with running("xgboost", "kmeans", "mxnet") as stage:
+        await stage.through(drawing())
+
+    assert len(stage.requests) == 2, "what is here at once, then what was asked for, with the blend and the answer"
+    assert {guess.model for guess in stage.said if isinstance(guess, GuessMade)} >= {"xgboost", "kmeans", "mxnet", "everyone"}
+
+
+async def test_who_waits_for_a_hung_endpoint_is_told_of_the_others_meanwhile():
+    async with running("xgboost", "kmeans") as stage:
+        stage.endpoint("kmeans").held = asyncio.Event()
+        await stage.take(drawing())
+        await eventually(lambda: stage.guesses("xgboost"))
+        stage.endpoint("kmeans").held.set()
+        await eventually(lambda: stage.answered())
+
+
 async def test_what_gathers_during_a_call_goes_out_as_one_final_drawings_first():
     async with running() as stage:
         endpoint = stage.endpoints["gamenight-xgboost"]

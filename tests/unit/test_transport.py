@@ -58,13 +58,15 @@ def test_what_is_private_in_faust_and_aiokafka_and_used_is_still_there(name: str
         (Consumer, "force_commit"),
         (Consumer, "seek_to_committed"),
         (Transport, "Consumer"),
+        (Consumer, "_new_consumer_thread"),
+        *((AIOKafkaConsumerThread, name) for name in ("maybe_start", "start", "stop", "call_thread")),
         (transport._App, "BootStrategy"),
         *((transport.SamePlace, name) for name in ("name", "version", "metadata", "on_assignment", "assign")),
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
 def test_what_is_overridden_is_still_there(owner: type, name: str):
-    assert any(name in vars(base) for base in owner.__mro__ if base.__module__.startswith(("faust", "aiokafka"))), (
+    assert any(name in vars(base) for base in owner.__mro__ if base.__module__.startswith(("faust", "aiokafka", "mode"))), (
         f"Faust calls no {name} any more"
     )
 
@@ -91,7 +93,7 @@ def test_nothing_else_that_is_private_in_a_library_is_used():
         for function in cls.body
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and function.name in consumer
     }
-    assert {name for name in overridden if name.startswith("_")} == {"__init__"}
+    assert {name for name in overridden if name.startswith("_")} == {"__init__", "_new_consumer_thread"}
 
 
 def test_a_key_goes_where_kafkas_own_partitioner_sends_it():
