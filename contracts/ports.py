@@ -52,20 +52,20 @@ class Bus(Protocol):
         """Read topics as a bystander: no group, nothing committed; every partition, or the one that ``only`` names."""
         ...
 
+    async def listen(self, topics: Sequence[str], since: "Mapping[Partition, int]") -> "Listener":
+        """Read topics as `follow` does, on the running loop."""
+        ...
+
     def close(self) -> None:
         """Flush, then close every connection and thread."""
         ...
 
 
 class LoopBus(Bus, Protocol):
-    """A bus that an event loop sends to and reads from, without threads of its own, for what people wait for."""
+    """A bus that an event loop sends to, without threads of its own, for what people wait for."""
 
     def attached(self) -> AbstractAsyncContextManager[None]:
         """Send on the running loop while the context lasts."""
-        ...
-
-    async def listen(self, topics: Sequence[str], since: "Mapping[Partition, int]") -> "Listener":
-        """Read topics as `follow` does, on the running loop."""
         ...
 
 

@@ -31,7 +31,7 @@ from contracts.events import (
     writers,
     writers_of,
 )
-from contracts.ports import Bus, Record, Since, Tail
+from contracts.ports import Bus, Listener, Partition, Record, Since, Tail
 from contracts.records import read
 from contracts.settings import Settings
 
@@ -151,6 +151,10 @@ class SigningBus:
     def follow(self, topics: Sequence[str], since: Since, only: int | None = None) -> Tail:
         """Read topics as a bystander."""
         return self._bus.follow(topics, since) if only is None else self._bus.follow(topics, since, only)
+
+    async def listen(self, topics: Sequence[str], since: Mapping[Partition, int]) -> Listener:
+        """Read topics as a bystander, on the running loop."""
+        return await self._bus.listen(topics, since)
 
     def close(self) -> None:
         """Close the bus."""

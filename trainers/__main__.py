@@ -26,7 +26,7 @@ from contracts.events import ExperimentLearned, ModelEvent, SnapshotTaken
 from contracts.ports import Bus, Partition, Record, Tail
 from contracts.records import read
 from contracts.settings import KAFKA_SECRETS, TRAINER_SECRETS, Settings
-from producers import logs
+from producers import heap, logs
 from producers.blobs import S3Blobs, ensure_bucket
 from producers.bus import BusError, open_bus
 from producers.rejections import Rejections
@@ -36,7 +36,7 @@ from trainers.approval import Approvals
 from trainers.base_models import BaseModels
 from trainers.drift_actions import DriftActions
 from trainers.endpoint_monitor import LOOK_S, EndpointMonitor
-from trainers.example_sink import Sinks
+from trainers.example_sink import TURN_S, Sinks
 from trainers.lease import Lease
 from trainers.log_reader import STAGE, LogReader
 from trainers.model_log import ModelLog, QuickCommand
@@ -170,6 +170,8 @@ class Trainer:
         from trainers.shadow_watch import ShadowWatch
         from trainers.triggers import Triggers
 
+        heap.freeze()
+        sys.setswitchinterval(TURN_S)
         os.nice(NICE)
         lease = self._lease
         work = Work(lease, model_log, self._next, self.pause)

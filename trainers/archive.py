@@ -60,20 +60,27 @@ class Archive:
             return dict(self._next)
 
     def keep(self, partition: int, batch: Iterable[Placed]) -> None:
-        """Write a batch, an hour at a time; an hour is UTC, of the example's writing.
+        """Write a batch."""
+        self.lay(partition, batch)()
+
+    def lay(self, partition: int, batch: Iterable[Placed]) -> Callable[[], None]:
+        """Lay a batch out, and return what writes it, an hour at a time; an hour is UTC, of the example's writing.
 
         A message that is no example counts with the example before it. A batch without examples writes nothing: after a restart
         its messages are read again.
         """
-        runs = list(_hours(partition, batch))
+        runs = [(run.hour, Span(partition, run.first, run.last), run.columns.table(partition)) for run in _hours(batch)]
+        return lambda: self._write(runs)
+
+    def _write(self, runs: Iterable[tuple[tuple[date, int] | None, Span, pa.Table]]) -> None:
         with self._alone:
             places = self.places()
             self._next = None  # a write may fail half-way: then the bucket is asked again
-            for run in runs:
-                if run.hour:
+            for hour, span, table in runs:
+                if hour:
                     self._check()
-                    self._blobs.put(part_key(*run.hour, run.span), encoded(run.columns.table(partition)))
-                places[partition] = run.span.last + 1
+                    self._blobs.put(part_key(*hour, span), encoded(table))
+                places[span.partition] = span.last + 1
             self._next = places
 
 
@@ -210,21 +217,23 @@ def hour_of(at: datetime) -> tuple[date, int]:
 class _Run:
     """What follows each other on the log and is of one hour."""
 
-    span: Span
+    first: int
+    last: int
+    """Its offsets, both included."""
     hour: tuple[date, int] | None = None
     """None: there is no example in it."""
     columns: ExampleColumns = field(default_factory=ExampleColumns)
 
 
-def _hours(partition: int, batch: Iterable[Placed]) -> Iterator[_Run]:
+def _hours(batch: Iterable[Placed]) -> Iterator[_Run]:
     run: _Run | None = None
     for placed in batch:
         hour = hour_of(placed.example.at) if placed.example else None
         if run and run.hour and hour and hour != run.hour:
             yield run
             run = None
-        run = run or _Run(Span(partition, placed.offset, placed.offset))
-        run.span = Span(partition, run.span.first, placed.offset)
+        run = run or _Run(placed.offset, placed.offset)
+        run.last = placed.offset
         if placed.example:
             run.hour = hour
             run.columns.add(placed.offset, placed.example)

@@ -55,6 +55,7 @@ REPEATED: Final = [*_ALIKE, *(f"guesses.list.element.{name}" for name in ("model
 _TOLD: Final = tuple(one.name for one in _GUESS if one.name != "probabilities")
 _ATTRIBUTES: Final = ("player_id", "revision", "label", "over_quota", "asked", "device", "drawn_at", "at", "width", "height")
 _MADE: Final = ("offset", "drawing_id", "correction_id", "strokes", "raster", "reader")
+_ROW: Final = _MADE + _ATTRIBUTES
 _attributes: Final = attrgetter(*_ATTRIBUTES)
 _told: Final = attrgetter(*_TOLD)
 
@@ -64,9 +65,11 @@ class ExampleColumns:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._rows: list[tuple[Any, ...]] = []
+        self._rows: list[Any] = []
+        """What `_ROW` names, example after example: a tuple for each would be one more for the garbage collector."""
         self._embeddings: list[bytes | None] = []
-        self._guesses: list[tuple[Any, ...]] = []
+        self._guesses: list[Any] = []
+        """What `_TOLD` names, guess after guess."""
         self._probabilities: list[float] = []
         self._sizes: list[int] = []
         """The number of guesses of each example."""
@@ -76,18 +79,17 @@ class ExampleColumns:
         features, guesses = example.features, example.guesses
         strokes = orjson.dumps(example.strokes).decode()
         read = (features.raster, features.reader) if features else (None, None)
-        made = (offset, str(example.drawing_id), str(example.correction_id), strokes, *read)
-        self._rows.append(made + _attributes(example))
+        self._rows += (offset, str(example.drawing_id), str(example.correction_id), strokes, *read, *_attributes(example))
         self._embeddings.append(features.embedding if features else None)
         self._sizes.append(len(guesses))
         for guess in guesses:
-            self._guesses.append(_told(guess))
+            self._guesses += _told(guess)
             self._probabilities += guess.probabilities
 
     def table(self, partition: int) -> pa.Table:
         """Return the examples as a table of `SCHEMA`."""
-        columns: dict[str, Any] = dict(zip(_MADE + _ATTRIBUTES, _turned(self._rows, len(_MADE + _ATTRIBUTES)), strict=True))
-        columns["partition"] = np.full(len(self._rows), partition, np.int32)
+        columns = _turned(self._rows, _ROW)
+        columns["partition"] = np.full(len(self._sizes), partition, np.int32)
         columns["embedding"] = self._embedded()
         columns["guesses"] = self._guessed()
         return pa.Table.from_arrays([_array(columns[one.name], one.type) for one in SCHEMA], schema=SCHEMA)
@@ -99,9 +101,9 @@ class ExampleColumns:
         return pa.ListArray.from_arrays(_ends(sizes), pa.array(flat, pa.float32()), mask=mask)
 
     def _guessed(self) -> Any:
-        columns: dict[str, Any] = dict(zip(_TOLD, _turned(self._guesses, len(_TOLD)), strict=True))
+        columns = _turned(self._guesses, _TOLD)
         flat = pa.array(self._probabilities, pa.float32())
-        columns["probabilities"] = pa.ListArray.from_arrays(_ends([DIGITS] * len(self._guesses)), flat)
+        columns["probabilities"] = pa.ListArray.from_arrays(_ends([DIGITS] * sum(self._sizes)), flat)
         made = [_array(columns[one.name], one.type) for one in _GUESS]
         return pa.ListArray.from_arrays(_ends(self._sizes), pa.StructArray.from_arrays(made, fields=list(_GUESS)))
 
@@ -110,9 +112,9 @@ def _array(values: Any, kind: Any) -> Any:
     return values if isinstance(values, pa.Array) else pa.array(values, kind)
 
 
-def _turned(rows: list[tuple[Any, ...]], width: int) -> list[tuple[Any, ...]]:
-    """Return rows as columns, also if there are none."""
-    return list(zip(*rows, strict=True)) if rows else [()] * width
+def _turned(rows: list[Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Return rows, one after another, as columns by their names."""
+    return {name: rows[at :: len(names)] for at, name in enumerate(names)}
 
 
 def _ends(sizes: list[int]) -> Any:

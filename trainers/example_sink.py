@@ -1,16 +1,21 @@
 """Reads examples from the log and hands them in batches to the sinks that keep them (way 3, REBUILD).
 
+A batch is written while the next one is read (docs/decisions/0052-the-archive-writes-while-it-reads.md).
+
 A sink records its progress beside the examples that it keeps: in the names of the archive's objects, in the table of
 observations itself. So each can be thrown away and fills again from the log, and none waits for another.
 """
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 import structlog
 
@@ -31,6 +36,11 @@ RUSH: Final = 40.0
 _LATELY_S: Final = 3.0
 LONGEST_S: Final = 900.0
 """How long observations wait for a rush to end at most."""
+TURN_S: Final = 0.0005
+"""How long a thread that decodes may keep another waiting, in seconds, for `sys.setswitchinterval`: whoever writes to S3 gives
+its turn away a dozen times an object, and by Python's own 5 ms would be slower than whoever decodes."""
+_FAULTS: Final = (ValueError, TypeError, ArithmeticError, LookupError)
+"""What is raised because of an example; an outage raises none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +58,8 @@ class ExampleSink(Protocol):
         """Return the first offset that the sink does not have, by partition; a missing partition has nothing yet."""
         ...
 
-    def keep(self, partition: int, batch: Iterable[Placed]) -> None:
-        """Keep a batch, in the order of the log; raises if it could not.
+    def lay(self, partition: int, batch: Iterable[Placed]) -> Callable[[], None]:
+        """Lay a batch out, in the order of the log, and return what writes it, in any thread; both raise if they cannot.
 
         Each example is decoded as it is taken, so a sink need not hold them all.
         """
@@ -71,25 +81,69 @@ def catch_up(bus: Bus, sink: ExampleSink, stop: threading.Event | None = None, l
         How many messages it took.
     """
     taken = 0
-    tail = bus.follow([TOPIC], {(TOPIC, partition): offset for partition, offset in sink.places().items()})
+    begin = {(TOPIC, partition): offset for partition, offset in sink.places().items()}
     waiting: dict[int, list[Record]] = {}
-    try:
-        while not (stop and stop.is_set()):
-            finished = tail.caught_up()
-            for record in () if finished else tail.poll(1.0):
-                waiting.setdefault(record.partition, []).append(record)
-            for partition in sorted(waiting):
-                for batch in batches(waiting[partition], whole=not finished):
-                    _keep(bus, sink, stage_of(sink), partition, batch)
+    with asyncio.Runner() as loop, _Writing(bus, sink) as writing:
+        tail = loop.run(bus.listen([TOPIC], begin))  # the loop stands still between two polls, and nothing waits for it
+        try:
+            while not (stop and stop.is_set()):
+                finished = tail.caught_up()
+                for record in () if finished else loop.run(tail.poll(1.0)):
+                    waiting.setdefault(record.partition, []).append(record)
+                ready = [(one, batch) for one in sorted(waiting) for batch in batches(waiting[one], whole=not finished)]
+                for partition, batch in ready:
+                    writing.keep(partition, batch)
                     taken += len(batch)
                     if stop and stop.is_set():
-                        return taken
+                        break
                     look()
-            if finished:
-                return taken
-    finally:
-        tail.close()
+                if finished:
+                    break
+            writing.finish()
+        finally:
+            loop.run(tail.close())
     return taken
+
+
+class _Writing:
+    """Writes a batch in a thread of its own while the next one is read and laid out.
+
+    One is written at a time and at most one more is laid out, so what is written follows the order of the log, and no more than
+    two are held. At the end of the context nothing is being written any more.
+    """
+
+    def __init__(self, bus: Bus, sink: ExampleSink) -> None:
+        self._bus, self._sink, self._stage = bus, sink, stage_of(sink)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=self._stage)
+        self._under_way: tuple[int, Sequence[Record], Future[None]] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+
+    def keep(self, partition: int, batch: Sequence[Record]) -> None:
+        """Lay a batch out and begin to write it; raises if the one before could not be written."""
+        try:
+            write = _laid(self._bus, self._sink, self._stage, partition, batch)
+        except _FAULTS:
+            self.finish()
+            _keep(self._bus, self._sink, self._stage, partition, batch)
+        else:
+            self.finish()
+            context = copy_context()  # so that its log lines say which service
+            self._under_way = partition, batch, self._thread.submit(context.run, write)
+
+    def finish(self) -> None:
+        """Wait until what was laid out is written; raises if it could not be."""
+        if self._under_way is None:
+            return
+        (partition, batch, written), self._under_way = self._under_way, None
+        try:
+            written.result()
+        except _FAULTS:
+            _keep(self._bus, self._sink, self._stage, partition, batch)
 
 
 class RushBegan(Exception):
@@ -193,8 +247,8 @@ def stage_of(sink: ExampleSink) -> str:
 def _keep(bus: Bus, sink: ExampleSink, stage: str, partition: int, batch: Sequence[Record]) -> None:
     """Keep a batch; an example that the sink cannot hold is rejected, and the others are kept without it."""
     try:
-        sink.keep(partition, (_placed(bus, stage, record) for record in batch))
-    except (ValueError, TypeError, ArithmeticError, LookupError) as wrong:  # faults of an example; an outage raises none
+        _laid(bus, sink, stage, partition, batch)()
+    except _FAULTS as wrong:
         if len(batch) > 1:
             for record in batch:
                 _keep(bus, sink, stage, partition, [record])
@@ -203,7 +257,11 @@ def _keep(bus: Bus, sink: ExampleSink, stage: str, partition: int, batch: Sequen
         if not isinstance(read(record, stage), ExampleLabelled):
             raise
         _tell(bus, rejection(record, stage, wrong))
-        sink.keep(partition, [Placed(record.offset, None)])
+        sink.lay(partition, [Placed(record.offset, None)])()
+
+
+def _laid(bus: Bus, sink: ExampleSink, stage: str, partition: int, batch: Sequence[Record]) -> Callable[[], None]:
+    return sink.lay(partition, (_placed(bus, stage, record) for record in batch))
 
 
 def _tell(bus: Bus, rejected: MessageRejected) -> None:

@@ -69,8 +69,15 @@ class Observations:
         return {int(item["entry"]["S"].rpartition("/")[2]): int(item["next_offset"]["N"]) for item in items}
 
     def keep(self, partition: int, batch: Iterable[Placed]) -> None:
-        """Write the newest revision of each drawing of a batch, then how far the partition is kept."""
-        batch = list(batch)
+        """Write a batch."""
+        self.lay(partition, batch)()
+
+    def lay(self, partition: int, batch: Iterable[Placed]) -> Callable[[], None]:
+        """Return what writes the newest revision of each drawing of a batch, then how far the partition is kept."""
+        several = list(batch)
+        return lambda: self._keep(partition, several)
+
+    def _keep(self, partition: int, batch: list[Placed]) -> None:
         waiting: list[list[dict[str, Any]]] = []
         for placed in newest_of(batch):
             puts = self._puts(partition, placed)

@@ -94,8 +94,9 @@ class Kept:
     def places(self) -> dict[int, int]:
         return self.next
 
-    def keep(self, partition, batch):
-        self.next[partition] = [placed.offset for placed in batch][-1] + 1
+    def lay(self, partition, batch):
+        offsets = [placed.offset for placed in batch]
+        return lambda: self.next.update({partition: offsets[-1] + 1})
 
 
 def test_observations_wait_for_a_rush_to_end_but_not_for_ever_and_the_archive_does_not(bus, monkeypatch):
@@ -164,6 +165,99 @@ def test_a_writer_that_dies_between_two_objects_loses_and_doubles_nothing(bus, m
     assert len(archived(blobs)) == 8
     assert catch_up(bus, sink) == 12
     assert list(range(20)) == [offset for _, _, offset in archived(blobs)]
+
+
+class Watched(MemoryBlobs):
+    """A bucket that takes each object only when ``enough`` says so or a while is over, and notes how far the log was read."""
+
+    def __init__(self, monkeypatch, enough, wait_s: float = 5.0) -> None:
+        super().__init__()
+        self.highest, self.changed = -1, threading.Condition()
+        self.seen: list[int] = []
+        self._enough, self._wait_s = enough, wait_s
+        reading = example_sink.read
+
+        def noted(record, stage):
+            with self.changed:
+                self.highest = max(self.highest, record.offset)
+                self.changed.notify_all()
+            return reading(record, stage)
+
+        monkeypatch.setattr(example_sink, "read", noted)
+        monkeypatch.setattr(example_sink, "MAX_EXAMPLES", 4)
+
+    def put(self, key, data, *, only_if_absent=False):
+        with self.changed:
+            self.changed.wait_for(lambda: self._enough(self.highest, len(self.seen)), self._wait_s)
+            self.seen.append(self.highest)
+        super().put(key, data, only_if_absent=only_if_absent)
+
+
+def published(bus, n: int) -> None:
+    for k in range(n):
+        bus.publish(example(k))
+
+
+def test_the_next_batch_is_laid_out_while_one_is_written(bus, monkeypatch):
+    blobs = Watched(monkeypatch, lambda highest, written: highest >= min(11, 4 * written + 7))
+    published(bus, 12)
+
+    assert catch_up(bus, Archive(blobs)) == 12
+
+    assert blobs.seen == [7, 11, 11]
+    assert list(range(12)) == [offset for _, _, offset in archived(blobs)]
+
+
+def test_no_more_than_one_batch_is_laid_out_before_one_is_written(bus, monkeypatch):
+    blobs = Watched(monkeypatch, lambda highest, written: written > 0 or highest > 7, wait_s=0.3)
+    published(bus, 40)
+
+    catch_up(bus, Archive(blobs))
+
+    assert blobs.seen[0] == 7, f"offset {blobs.seen[0]} was read before the first 4 were written"
+
+
+def test_nothing_is_being_written_any_more_when_the_archive_is_told_to_end(bus, monkeypatch):
+    def cancelled() -> None:
+        raise LeaseLost("another trainer does the work")
+
+    blobs = Watched(monkeypatch, lambda highest, written: False, wait_s=0.2)
+    published(bus, 8)
+    with pytest.raises(LeaseLost):
+        catch_up(bus, Archive(blobs), look=cancelled)
+
+    assert [offset for _, _, offset in archived(blobs)] == [0, 1, 2, 3]
+
+
+def test_a_last_batch_that_cannot_be_written_is_no_success(bus):
+    class Full(MemoryBlobs):
+        def put(self, key, data, *, only_if_absent=False):
+            raise ConnectionError("S3 is full")
+
+    published(bus, 1)
+    with pytest.raises(ConnectionError):
+        catch_up(bus, Archive(Full()))
+
+
+def test_an_example_that_cannot_be_written_is_rejected_and_the_others_are_kept_in_order(bus, monkeypatch):
+    encoded = archive.encoded
+
+    def picky(table):
+        if 5 in table["offset"].to_pylist():
+            raise ValueError("Parquet does not take it")
+        return encoded(table)
+
+    monkeypatch.setattr(archive, "encoded", picky)
+    monkeypatch.setattr(example_sink, "MAX_EXAMPLES", 4)
+    blobs = MemoryBlobs()
+    published(bus, 12)
+
+    assert catch_up(bus, Archive(blobs)) == 12
+
+    assert [offset for _, _, offset in archived(blobs)] == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
+    [rejected] = [decode(record.topic, record.value) for record in bus.follow(["rejected.v1"], "start").poll(1)]
+    assert isinstance(rejected, MessageRejected)
+    assert (rejected.source_offset, rejected.error) == (5, "ValueError: Parquet does not take it")
 
 
 def test_a_trainer_that_must_not_work_any_more_writes_no_object():
