@@ -82,6 +82,7 @@ class SendQueue:
         """Begin empty."""
         self._publish = publish
         self._waiting: list[tuple[Sequence[UnsentRecord], Callable[[], object]]] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     def send(
         self, sending: asyncio.TaskGroup, records: Sequence[UnsentRecord], done: Callable[[], object], *, calm: bool
@@ -94,9 +95,15 @@ class SendQueue:
         if calm:
             self._flush(sending)
         elif len(self._waiting) == 1:
-            asyncio.get_running_loop().call_later(LINGER_S, self._flush, sending)
+            self._timer = asyncio.get_running_loop().call_later(LINGER_S, self._flush, sending)
+
+    def stop(self) -> None:
+        """Send no more of what waits, once the group has ended: it is not acknowledged, so it is said anew."""
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _flush(self, sending: asyncio.TaskGroup) -> None:
+        self.stop()
         several, self._waiting = self._waiting, []
 
         async def send() -> None:

@@ -95,10 +95,13 @@ class Router:
     async def run(self) -> None:
         """Ask and publish, for ever; ends with the first send that fails, or another failure that is no drawing's fault."""
         self._failure = asyncio.get_running_loop().create_future()
-        async with asyncio.TaskGroup() as self._sending:
-            self._sending.create_task(_raised(self._failure))
-            for client in self._clients.values():
-                self._sending.create_task(client.run())
+        try:
+            async with asyncio.TaskGroup() as self._sending:
+                self._sending.create_task(_raised(self._failure))
+                for client in self._clients.values():
+                    self._sending.create_task(client.run())
+        finally:
+            self._unsent.stop()
 
     # --- what comes
 

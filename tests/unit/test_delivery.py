@@ -1,8 +1,9 @@
-"""How much a taker is given at a time."""
+"""How much a taker is given at a time, and what is sent together."""
 
 import asyncio
+from collections.abc import Sequence
 
-from streams.delivery import STEP, take_gathered
+from streams.delivery import LINGER_S, STEP, SendQueue, UnsentRecord, take_gathered
 
 
 async def test_a_step_takes_what_comes_while_it_gathers_and_no_more_than_it_may():
@@ -17,3 +18,19 @@ async def test_a_step_takes_what_comes_while_it_gathers_and_no_more_than_it_may(
     assert await take_gathered(queue) == list(range(STEP))
     await bringing
     assert await take_gathered(queue) == list(range(STEP, STEP + 10))
+
+
+async def test_what_waits_when_its_group_has_ended_is_sent_by_nobody():
+    sent: list[UnsentRecord] = []
+
+    async def publish(records: Sequence[UnsentRecord]) -> None:
+        sent.extend(records)
+
+    queue, record = SendQueue(publish), UnsentRecord("guesses.v1", b"ada", b"{}", None)
+    async with asyncio.TaskGroup() as sending:
+        queue.send(sending, [record], lambda: None, calm=True)
+        queue.send(sending, [record], lambda: None, calm=False)
+    queue.stop()
+    await asyncio.sleep(2 * LINGER_S)
+
+    assert sent == [record]
