@@ -186,6 +186,8 @@ class Origin(NamedTuple):
     offset: int
     size: int
     """The size of the record's value in bytes."""
+    value: bytes = b""
+    """The value, which may say more than the event, and an `at` that is later; empty: it is not known."""
 
 
 CUT: Final = "cut"

@@ -52,6 +52,16 @@ class Pace:
         self._rate = 0.0
         self._told_at = -math.inf
 
+    def rushing(self, now: float) -> bool:
+        """Say whether it is a rush at a time on the monotonic clock.
+
+        >>> pace = Pace(rush=100, rush_s=0.02)
+        >>> _ = pace.wait_s(80, now=0.1)
+        >>> pace.rushing(now=0.2), pace.rushing(now=1.0)
+        (True, False)
+        """
+        return self._rate * math.exp((self._told_at - now) / _MEMORY_S) >= self._rush
+
     def wait_s(self, n: int, now: float, topics: Collection[str] = ()) -> float:
         """Return how long to gather before taking more.
 

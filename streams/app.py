@@ -14,6 +14,7 @@ There are two roles. Each may run in several processes, at most one a partition.
 partitions and one consumer group, so that partition n of all of them is always with the same process.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -58,7 +59,7 @@ LEARNING: Final = partial(
 """What is to be learned may always gather, since each step has its price; but not what follows from a correction. While few
 draw, a drawing is joined when it is answered: there is a processor for both, but not at the same moment."""
 
-UNHURRIED_S: Final = 0.25
+UNHURRIED_S: Final = 1.0
 """How often scores are counted and drift is looked for, at most: nobody's receipt or next guess waits for either."""
 
 
@@ -82,13 +83,16 @@ def router(settings: Settings) -> Worker:
 
 def learning(settings: Settings) -> Worker:
     """Way 2: joins, scores, learns, and looks for drift."""
-    worker = Worker(settings, "learning", LEARNING(), signer=Signer("learning", settings.learning_signing_key))
+    pace = LEARNING()
+    worker = Worker(settings, "learning", pace, signer=Signer("learning", settings.learning_signing_key))
     worker.fold(Joiner(settings.log_bytes))
     worker.fold(Scorer(), every_s=UNHURRIED_S)
     base = load_base()
     learner = Learner(base, lambda: experimenter.in_force())
     lessons = Lessons(base, learner.series, worker.publish, lambda: 0 in learner.partitions)
-    experimenter = Experimenter(base, learner.series, lessons.in_force, lambda: 0 in learner.partitions)
+    experimenter = Experimenter(
+        base, learner.series, lessons.in_force, lambda: 0 in learner.partitions, hurried=lambda: pace.rushing(time.monotonic())
+    )
     worker.fold(learner, after=lessons.known)
     evidence = Evidence(base)
     worker.fold(evidence, every_s=UNHURRIED_S)

@@ -246,7 +246,8 @@ def _decide(ledger: Ledger, fold: Fold, partition: int, record: Record) -> list[
         drop_asides(ledger.path)
     try:
         with ledger.attempt():
-            return list(fold.apply(ledger, event, Origin(partition, record.offset, len(record.value or b""))))
+            value = record.value or b""
+            return list(fold.apply(ledger, event, Origin(partition, record.offset, len(value), value)))
     except Exception as wrong:  # noqa: BLE001 one bad message stops nothing
         return [told(rejection(record, fold.name, wrong))]
 

@@ -82,7 +82,7 @@ class FoldRunner:
         """The progress that was published last."""
         self._told_at = 0.0
         self._replaced_at: dict[int, float] = {}
-        """When the events that later ones replace were last sent, by partition, on the monotonic clock."""
+        """When the step began that last sent events which later ones replace, by partition, on the monotonic clock."""
         self._scrub_at = -math.inf
         """When a ledger may be scrubbed again after one that somebody read, on the monotonic clock."""
         self._waking: asyncio.TimerHandle | None = None
@@ -145,7 +145,7 @@ class FoldRunner:
                     records = [delivery.record for delivery in several]
                     await self._look_for_gaps(self._ledgers[partition], records)
                     advance(self._ledgers[partition], self.fold, partition, records)
-                await self._publish()
+                await self._publish(began)
                 self._stepped_at = began if mine else self._stepped_at
                 self._tidy()
                 self._scrub()
@@ -195,8 +195,11 @@ class FoldRunner:
         if pending:
             await asyncio.gather(*pending)
 
-    async def _publish(self) -> None:
-        """Send the events of the outboxes; those that later ones replace at once if none was sent lately, and else when due."""
+    async def _publish(self, began: float) -> None:
+        """Send the events of the outboxes; those that later ones replace at once if none was sent lately, and else when due.
+
+        ``began`` is when the step did: if a step comes as often as they are due, each of them takes them along.
+        """
         now = time.monotonic()
         sent: dict[Ledger, list[Outgoing]] = {}
         for partition, ledger in self._ledgers.items():
@@ -205,7 +208,7 @@ class FoldRunner:
             if unsent:
                 sent[ledger] = unsent
             if any(out.replaced for out in unsent):
-                self._replaced_at[partition] = now
+                self._replaced_at[partition] = began
         pending = [
             await self._send(out.topic, out.key, out.value, out.partition) for several in sent.values() for out in several
         ]

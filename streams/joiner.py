@@ -135,7 +135,7 @@ class Joiner:
             return (_refused(event, why, cells.at),)
         before, size = story.in_force(event.player_id), story.size
         guesses, read = len(story.guesses), story.features is not None
-        if not story.apply(event, origin.size):
+        if not story.apply(event, origin.size, origin.value):
             shown = [guess for guess in story.made() if guess.role != "shadow"]
             return map(_shown_again, shown) if isinstance(event, DrawingSubmitted) else ()
         only_a_guess = isinstance(event, DrawingAnswered) and read is (story.features is not None)

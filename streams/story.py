@@ -84,8 +84,8 @@ class Story:
         drawing = 0 if self._drawing is None else self._drawing.size
         return drawing + sum([one.size for one in self._parts]) + sum([one.size for one in self._corrections])
 
-    def apply(self, event: DrawingSubmitted | DrawingAnswered | CorrectionEvent, size: int) -> bool:
-        """Add an event, whose record has ``size`` bytes; returns whether that changed the story.
+    def apply(self, event: DrawingSubmitted | DrawingAnswered | CorrectionEvent, size: int, value: bytes = b"") -> bool:
+        """Add an event, whose record has ``size`` bytes, and a ``value`` if that is known; return whether the story is another.
 
         Raises:
             AnotherPlayersDrawing: If it is by another player than the drawing.
@@ -97,7 +97,7 @@ class Story:
             case DrawingSubmitted():
                 if self._drawing is not None:
                     return False
-                self._drawing = kept(event, size)
+                self._drawing = kept(event, size, value)
                 self._parts = [one for one in self._parts if one.event.player_id == event.player_id]
             case DrawingAnswered():
                 part = self._new_of(event)
@@ -105,11 +105,11 @@ class Story:
                     return False
                 if len(self.guesses) + len(part.guesses) > MAX_GUESSES:
                     raise TooManyGuesses(f"drawing {event.drawing_id} would have more than {MAX_GUESSES} guesses")
-                self._parts.append(kept(part, size))
+                self._parts.append(kept(part, size, value if part is event else b""))
             case _:
                 if not self.is_news(event):
                     return False
-                self._corrections.append(kept(event, size))
+                self._corrections.append(kept(event, size, value))
         self.news = max(self.news, event.at)
         return True
 
@@ -250,6 +250,8 @@ class Story:
         features = None if read or (known and not guesses) else event.features
         if not guesses and features is None:
             return None
+        if len(guesses) == len(event.guesses) and features is event.features and not event.missed:
+            return event
         return event.model_copy(update={"guesses": guesses, "features": features, "missed": {}})
 
     def _corrections_of(self, player_id: str) -> list[CorrectionEvent]:

@@ -33,9 +33,20 @@ class KeptEvent(Generic[_E]):
     """It as it lies in the cell."""
 
 
-def kept(event: _E, size: int) -> KeptEvent[_E]:
-    """Pack an event whose record has ``size`` bytes."""
-    return KeptEvent(event, size, zlib.compress(event.record_value(), _LEVEL))
+def kept(event: _E, size: int, value: bytes = b"") -> KeptEvent[_E]:
+    """Pack an event whose record has ``size`` bytes.
+
+    Args:
+        event: The event.
+        size: The bytes of its record.
+        value: The record's value if it is all of it that is kept: then it need not be written anew.
+    """
+    return KeptEvent(event, size, zlib.compress(value if _says(value, event) else event.record_value(), _LEVEL))
+
+
+def _says(value: bytes, event: DrawingSubmitted | DrawingAnswered | CorrectionEvent) -> bool:
+    """Whether a value gives the event's times, which may have been put right, and its player as `names` looks for it."""
+    return all(f'"{name}":'.encode() + to_json(getattr(event, name)) in value for name in ("player_id", *event.times))
 
 
 @dataclass(slots=True)

@@ -9,10 +9,11 @@ is written once a step.
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
-from cachetools import LRUCache
+from cachetools import FIFOCache
 from pydantic import AwareDatetime, BaseModel
 
 from contracts.events import DrawingPicked, ExampleLabelled
@@ -22,8 +23,9 @@ from streams.story_cell import names
 
 FORGET_AFTER: Final = timedelta(days=7)
 """How long after its last news a story is forgotten, by the time of the events: as long as the topics keep them."""
-STORIES_IN_MEMORY: Final = 256
-"""How many stories of a partition are in memory, 30 KB each: as many drawings as come in some seconds."""
+STORIES_IN_MEMORY: Final = 384
+"""How many stories of a partition are in memory, 30 KB each: as many drawings as come in some seconds. The one that came first
+is the first to go, whatever news it has had: the last that most have is their correction."""
 _LOOKED_AT: Final = 2
 """How many stories an event checks for their age: twice as many as it can add, so that their number stays bounded."""
 QUEUE: Final = "queue"
@@ -58,7 +60,7 @@ class StoryStore:
         kept = cells.get(QUEUE)
         self._queue = _Queue() if kept is None else _Queue.model_validate_json(kept)
         self._kept_queue = self._queue.model_dump_json().encode()
-        self._recent: LRUCache[str, Story] = LRUCache(STORIES_IN_MEMORY)
+        self._recent: FIFOCache[str, Story] = FIFOCache(STORIES_IN_MEMORY)
         self._changed: dict[str, Story] = {}
         """The stories that this step has changed, by the key of their cell, as all here."""
         self._owed: dict[str, Story] = {}
@@ -184,6 +186,7 @@ def cut_of(cells: Mapping[str, bytes]) -> datetime | None:
     return None if kept is None else _Queue.model_validate_json(kept).cut
 
 
+@lru_cache(maxsize=4096)
 def _story_key(drawing_id: UUID) -> str:
     return f"{STORY}{drawing_id}"
 

@@ -328,7 +328,7 @@ def folded(
     while waiting:
         now, waiting = waiting[:step], waiting[len(waiting) if step is None else step :]
         for offset, event in now:
-            said += fold.apply(cells, event, Origin(0, offset, len(event.record_value())))
+            said += fold.apply(cells, event, Origin(0, offset, len(value := event.record_value()), value))
         said += fold.settle(cells, 0)
     return said
 

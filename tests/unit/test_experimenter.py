@@ -230,6 +230,23 @@ async def test_receipts_are_those_of_the_experiment_that_answers_until_it_is_rol
         await until(lambda: in_force().version == f"{BASE.generation}+0")
 
 
+@pytest.mark.parametrize(("hurried", "answers", "times"), [(False, False, 1), (True, False, 9), (True, True, 1)])
+def test_experiments_leave_nine_tenths_to_the_process_in_a_rush_unless_one_answers(monkeypatch, hurried, answers, times):
+    rests: list[float] = []
+    own = partial(of_base, BASE)
+    at_work = Experimenter(BASE, SERIES, own, lambda: True, rest=rests.append, hurried=lambda: hurried)
+    at_work._promoted = learned("softmax-9") if answers else None
+
+    for spent_s in (0.02, 0.1):
+        clock = iter([5.0, 5.0 + spent_s])
+        with monkeypatch.context() as context:
+            context.setattr(experimenter, "_POLL_S", 0.25)
+            context.setattr("streams.experimenter.time.perf_counter", partial(next, clock))
+            at_work._resting(lambda: None)
+
+    assert rests == pytest.approx([0.02 * times, min(0.25, 0.1 * times)])
+
+
 async def test_what_is_promoted_answers_only_once_the_start_is_over_since_its_package_takes_seconds_to_load(log, monkeypatch):
     loaded = []
     monkeypatch.setattr(experimenter, "package", lambda: loaded.append(1) or package())

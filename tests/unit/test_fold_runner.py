@@ -1,15 +1,17 @@
 """What a fold's runner decides by itself; the rest is tested on a real broker."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from contracts.events import DrawingSubmitted, Event, ScoresCounted, decode
 from contracts.ports import Cells, Origin, Record
 from streams.delivery import Delivery
-from streams.fold import Fold, LogBounds
+from streams.fold import Fold, LogBounds, advance
 from streams.fold_runner import FoldRunner, RecordsPassedOver
 from streams.joiner import Joiner
 from streams.ledger import Ledger
@@ -98,9 +100,9 @@ class Counting(Quiet):
 class Heard:
     """Runs a fold, one that counts unless another is given, and remembers what it sends."""
 
-    def __init__(self, folder: Path, fold: Fold | None = None) -> None:
+    def __init__(self, folder: Path, fold: Fold | None = None, every_s: float = 0.0) -> None:
         self.told: list[Event] = []
-        self.runner = FoldRunner(fold or Counting(), folder, self._tell, self._look)
+        self.runner = FoldRunner(fold or Counting(), folder, self._tell, self._look, every_s=every_s)
         self.ledger = self.runner.take_up(0, LogBounds("c", {"drawings.v1": 0}, {"drawings.v1": 50}))
         self.next = 0
         self.meanwhile: Callable[[], object] = lambda: None
@@ -162,6 +164,27 @@ async def test_counts_that_are_due_are_sent_though_nothing_more_comes(tmp_path: 
             await asyncio.sleep(0.01)
 
     running.cancel()
+    await heard.runner.release()
+
+
+async def test_a_step_that_comes_when_counts_are_due_takes_them_along_though_the_one_before_took_longer(
+    tmp_path: Path, monkeypatch
+):
+    took_s = [0.1]
+
+    def slowly(*given: Any) -> None:
+        time.sleep(took_s.pop() if took_s else 0.0)
+        advance(*given)
+
+    monkeypatch.setattr("streams.fold_runner.advance", slowly)
+    monkeypatch.setattr("streams.fold_runner._REPLACED_S", 0.3)
+    heard = Heard(tmp_path, every_s=0.3)
+    running = asyncio.create_task(heard.runner.run())
+    await heard.fold(1)
+    await heard.fold(1)
+
+    running.cancel()
+    assert heard.counts == [1, 2]
     await heard.runner.release()
 
 

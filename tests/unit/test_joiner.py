@@ -23,6 +23,7 @@ from contracts.events import (
     StageForgot,
     decode,
 )
+from contracts.ports import Origin
 from streams.joiner import Joiner
 from streams.story import TOO_MANY, UNKNOWN, AnotherPlayersDrawing, Story, TooManyGuesses
 from streams.story_cell import names
@@ -316,6 +317,29 @@ def test_a_story_is_kept_event_by_event_and_read_again_as_it_was_written():
     assert story.cell() == cells[key]
     with pytest.raises(ValueError, match="damaged"):
         Story.of(cells[key][:-1])
+
+
+def test_an_event_is_kept_as_its_record_says_it_unless_what_is_kept_is_not_all_that_the_record_says():
+    first = drawing()
+    as_sent = first.record_value()[:-1] + b',"of a newer program":1}'
+
+    def kept(event: Event, value: bytes) -> tuple[Event | None, bytes, bool]:
+        cells, fold = MemoryCells(), Joiner()
+        list(fold.open(cells, 0))
+        list(fold.apply(cells, event, Origin(0, 0, len(value), value)))
+        list(fold.settle(cells, 0))
+        [(key, story)] = stories(cells).items()
+        packed = cells[key].partition(b"\n")[2]
+        return (story.drawing or story.parts[0]), zlib.decompress(packed), names(cells[key], "ada")
+
+    assert kept(first, as_sent) == (first, as_sent, True)
+    earlier = drawing(at=-60)
+    assert kept(earlier, as_sent) == (earlier, earlier.record_value(), True)  # its time was put right
+    spaced = as_sent.replace(b'"player_id":', b'"player_id": ')
+    assert kept(first, spaced) == (first, first.record_value(), True)  # who is forgotten is found in it
+    twice = answered([guess(), guess()])
+    [once, value, _] = kept(twice, twice.record_value())
+    assert value == once.record_value() != twice.record_value()
 
 
 def test_a_story_that_an_older_program_has_written_is_read_and_goes_on():

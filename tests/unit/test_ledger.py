@@ -328,7 +328,7 @@ def test_however_it_gathers_it_comes_to_the_same(tmp_path_factory: pytest.TempPa
     apart.close()
 
 
-def test_a_fold_is_told_where_an_event_lay_and_how_many_bytes_its_record_has(ledger: Ledger):
+def test_a_fold_is_told_where_an_event_lay_and_what_its_record_was(ledger: Ledger):
     class Told(Echo):
         origins: ClassVar[list[Origin]] = []
 
@@ -339,7 +339,7 @@ def test_a_fold_is_told_where_an_event_lay_and_how_many_bytes_its_record_has(led
     several = [record(0), record(1, drawing(player="a player of a longer name"))]
     advance(ledger, Told(), 3, several)
 
-    assert Told.origins == [Origin(3, n, len(one.value or b"")) for n, one in enumerate(several)]
+    assert Told.origins == [Origin(3, n, len(one.value or b""), one.value or b"") for n, one in enumerate(several)]
 
 
 def test_one_bad_message_is_rejected_and_stops_nothing(ledger: Ledger):

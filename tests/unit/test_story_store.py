@@ -139,6 +139,25 @@ def test_a_drawing_of_another_century_keeps_no_other_from_being_forgotten(tmp_pa
     assert kept == {"new"}
 
 
+def test_stories_that_have_their_correction_leave_memory_before_those_that_wait_for_it(monkeypatch):
+    monkeypatch.setattr(story_store, "STORIES_IN_MEMORY", 8)
+
+    class Looked(MemoryCells):
+        found = 0
+
+        def get(self, key: str) -> bytes | None:
+            kept = super().get(key)
+            self.found += key.startswith("story/") and kept is not None
+            return kept
+
+    cells = Looked()
+    drawn = [[drawing(f"d{n}", at=n), answer(f"d{n}")] for n in range(40)]
+    corrected = [[] for _ in range(6)] + [[correction(f"d{n}", correction=f"c{n}", at=n + 6)] for n in range(34)]
+    folded(Joiner(), [event for pair in zip(drawn, corrected, strict=True) for part in pair for event in part], cells, step=3)
+
+    assert cells.found == 0
+
+
 def test_an_example_that_is_forgotten_in_the_step_that_made_it_is_still_told():
     history = [drawing("old"), correction("old", at=1), drawing("new", at=WEEK + 2)]
 
