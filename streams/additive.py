@@ -10,7 +10,7 @@ See docs/decisions/0027-a-model-that-is-a-sum.md for the figures.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from hashlib import sha256, shake_256
 from typing import Any, Final
 
@@ -86,15 +86,29 @@ BASIS: Final = Basis()
 """The basis of the online models."""
 
 
-@lru_cache(maxsize=256)
+_lately: Final[dict[tuple[Basis, bytes], Floats]] = {}
+"""The latest rows, by basis and embedding in float32: 2.6 KB each."""
+_MOST_LATELY: Final = 1024
+
+
+def rows_of(basis: Basis, embeddings: NDArray[np.float32]) -> Floats:
+    """Return what `Basis.rows` does, not to be changed in place, and keep it: a drawing is labelled soon after its guesses."""
+    rows = basis.rows(embeddings)
+    rows.flags.writeable = False
+    for embedding, row in zip(embeddings, rows, strict=True):
+        _lately[basis, embedding.tobytes()] = row
+    while len(_lately) > _MOST_LATELY:
+        del _lately[next(iter(_lately))]
+    return rows
+
+
 def row_of(basis: Basis, embedding: bytes) -> Floats:
     """Return the features of an embedding in float32, shape (width,), not to be changed in place.
 
-    The folds of a process read the same examples one after the other, so the latest rows are kept, of 2.6 KB each.
+    The folds of a process read the same examples one after the other, so the latest rows are kept.
     """
-    row: Floats = basis.rows(np.frombuffer(embedding, "<f4")[None])[0]
-    row.flags.writeable = False
-    return row
+    row = _lately.get((basis, embedding))
+    return rows_of(basis, np.frombuffer(embedding, "<f4")[None])[0] if row is None else row
 
 
 @dataclass(frozen=True, slots=True)

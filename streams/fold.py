@@ -22,8 +22,8 @@ _NOT_OF_A_RECORD: Final = (sqlite3.Error, LedgerTaken, OSError)
 _ASIDE: Final = 3
 _decoded: Final[WeakKeyDictionary[Record, Event]] = WeakKeyDictionary()
 """The events of the records that are still on their way to a fold of this process."""
-_read_here: Final[set[str]] = set()
-"""The topics that folds of this process read."""
+_read_here: Final[dict[str, set[str]]] = {}
+"""The topics that folds of this process read, and which."""
 _written: Final[dict[tuple[str, bytes], Event]] = {}
 """By topic and value, the newest events of this process that a fold of it will read: what it wrote, it need not decode."""
 _MOST_WRITTEN: Final = 256
@@ -179,7 +179,8 @@ def drop_asides(path: Path) -> None:
 
 def begin(ledger: Ledger, fold: Fold, partition: int) -> None:
     """Take up a partition at the offsets of its ledger."""
-    _read_here.update(fold.sources)
+    for topic in fold.sources:
+        _read_here.setdefault(topic, set()).add(fold.name)
     with ledger.step():
         ledger.post(fold.open(ledger, partition))
 
@@ -258,8 +259,8 @@ def _read(record: Record, stage: str) -> Event | MessageRejected | None:
     if event is None:
         own = None if record.value is None else _written.pop((record.topic, record.value), None)
         event = read(record, stage) if own is None else dated(own, record.timestamp_ms)
-        if event is not None and not isinstance(event, MessageRejected):  # a rejection names the stage
-            _decoded[record] = event
+        if len(_read_here.get(record.topic, ())) > 1 and event is not None and not isinstance(event, MessageRejected):
+            _decoded[record] = event  # but no rejection, which names the stage
     return event
 
 

@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from scipy.linalg.blas import dsyrk, ssyrk
 from scipy.linalg.lapack import dpotrf, dpotrs
 
-from contracts.events import ModelName
+from contracts.events import DIGITS, ModelName
 from streams.additive import EIGHTHS, RIDGE, SHARPNESS, Floats
 from streams.bandit import Belief, pick
 from streams.online_base import Base
-from streams.outline import outlines, outlines_of_ink
+from streams.outline import ink_of, outline_of_ink, outlines_of_ink
 from streams.player_memory import FLOOR, Memory, Rows, in_order, remembered, scores_of
 
 GENERATION: Final = "own3"
@@ -107,7 +107,8 @@ class _Seen:
     @classmethod
     def of(cls, rows: Rows, places: NDArray[np.intp], prior: Prior) -> "_Seen":
         """Look at the rows of these places."""
-        made = outlines_of_ink(rows["ink"][places])
+        ink = rows["ink"][places]
+        made = outline_of_ink(ink.tobytes()) if len(ink) == 1 else outlines_of_ink(ink)
         # a row at a time, (n, 1, d) times (d, d): the bits of a product of matrices depend on how many rows there are
         directions = _units(rows["embedding"][places])[:, None] @ prior.metric
         against = _alike(made[:, None], prior.opposed) @ prior.opposing
@@ -119,7 +120,11 @@ class _Seen:
         left, new = places != place, places[places == place]
         stays, more = self.places != place, _Seen.of(rows, new, prior)
 
+        newest = len(new) == 1 and places[-1] == place and len(self.places) < len(places)
+
         def joined(kept: _Single, added: _Single) -> _Single:
+            if newest:  # as most are
+                return np.concatenate([kept, added])
             both = np.empty((len(places), kept.shape[1]), np.float32)
             both[left], both[~left] = kept[stays], added
             return both
@@ -146,6 +151,18 @@ class _Learned:
     """Shape (m, 10), the same for the base's drawings."""
     by_sign: Floats
     """Shape (10, 10), for the shared model's probabilities."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """What drawings are compared by, whoever answers."""
+
+    units: Floats
+    """The embeddings, each of length 1: shape (n, d)."""
+    outlines: _Single
+    """Shape (n, `OUTLINE`)."""
+    to_opposed: _Single
+    """How much their outlines are like those of the base's drawings, shape (n, m)."""
 
 
 class Player:
@@ -211,15 +228,25 @@ class Player:
             rasters: Of the same drawings, shape (n, 784).
             shared: The shared model's answers to them, shape (n, 10).
         """
-        return shared if self._learned() is None else self.answer_to_outlines(embeddings, outlines(rasters), shared)
-
-    def answer_to_outlines(self, embeddings: NDArray[np.float32], made: _Single, shared: Floats) -> Floats:
-        """Answer as `answer` does, with the outlines instead of the rasters."""
-        known, prior = self._learned(), self._prior
-        if known is None or prior is None:
+        if self._learned() is None:
             return shared
-        votes = _units(embeddings) @ known.by_embedding + shared @ known.by_sign
-        votes += _alike(made, known.outlines) @ known.by_outline + _alike(made, prior.opposed) @ known.by_opposed
+        ink = ink_of(rasters)
+        made = outline_of_ink(ink.tobytes()) if len(ink) == 1 else outlines_of_ink(ink)
+        return self.answer_to(self.compared(embeddings, made), shared)
+
+    def compared(self, embeddings: NDArray[np.float32], made: _Single) -> Compared:
+        """Return what drawings are compared by, given their outlines; it is the same for all players of a prior."""
+        if self._prior is None:
+            raise LookupError("a player without anything known before compares nothing")
+        return Compared(_units(embeddings), made, _alike(made, self._prior.opposed))
+
+    def answer_to(self, drawn: Compared, shared: Floats) -> Floats:
+        """Answer as `answer` does."""
+        known = self._learned()
+        if known is None:
+            return shared
+        votes = drawn.units @ known.by_embedding + shared @ known.by_sign
+        votes += _alike(drawn.outlines, known.outlines) @ known.by_outline + drawn.to_opposed @ known.by_opposed
         votes -= votes.max(axis=1, keepdims=True)
         p: Floats = (shared + FLOOR) * np.exp(SHARPNESS * votes)
         p /= p.sum(axis=1, keepdims=True)
@@ -252,8 +279,6 @@ class Player:
 def _learned(rows: Rows, seen: _Seen, prior: Prior) -> _Learned:
     """Solve for what labels come to; a millisecond with a full memory. The rows are those that were seen, in this order."""
     count, hit, scores = len(rows), rows["hit"], scores_of(rows)
-    signs = np.exp(SHARPNESS * scores)
-    signs /= signs.sum(axis=1, keepdims=True)
     r = (np.count_nonzero(hit) + _TRUST) / (count + _TRUST)
     by_sign = _BY_SIGN * (1.0 - min(1.0, r / _STRANGE) ** 2)
 
@@ -265,7 +290,10 @@ def _learned(rows: Rows, seen: _Seen, prior: Prior) -> _Learned:
     half = ssyrk(-1.0, seen.against.T, 1.0, half, trans=1, lower=1, overwrite_c=1)
     half = ssyrk(1.0, seen.directions.T, 1.0, half, trans=1, lower=1, overwrite_c=1)
     alike: Floats = half.astype(np.float64)
+    signs = None
     if by_sign:
+        signs = np.exp(SHARPNESS * scores)
+        signs /= signs.sum(axis=1, keepdims=True)
         alike = dsyrk(by_sign, signs.T, 1.0, alike, trans=1, lower=1, overwrite_c=1)
     alike[np.diag_indices(count)] += np.where(hit, _SURE, _SURE + _SLIP * r**4)
     lacking = -0.1 - scores
@@ -280,5 +308,5 @@ def _learned(rows: Rows, seen: _Seen, prior: Prior) -> _Learned:
         seen.outlines,
         by_outline,
         -(prior.opposing @ (seen.against.T @ by_outline)),
-        by_sign * (signs.T @ votes),
+        np.zeros((DIGITS, DIGITS)) if signs is None else by_sign * (signs.T @ votes),
     )

@@ -32,15 +32,17 @@ class Reader(Protocol):
 class PersonalGuesser(Protocol):
     """Guesses as each player's own model: see streams.personal_model."""
 
-    def answer(
+    def answers(
         self,
-        partition: int,
-        player_id: str,
+        whose: Sequence[tuple[int, str]],
         embeddings: NDArray[np.float32],
         rasters: NDArray[np.uint8],
         shared: NDArray[np.float64],
-    ) -> tuple[NDArray[np.float64], str]:
-        """Return probabilities, shape (n, 10), for drawings, given the shared model's; and the version."""
+    ) -> tuple[NDArray[np.float64], list[str]]:
+        """Return probabilities, shape (n, 10), for drawings, given the shared model's; and the versions.
+
+        ``whose``: The partition and the player of each.
+        """
         ...
 
     def pick(self, partition: int, player_id: str, arms: Sequence[str]) -> tuple[str, int]:
@@ -109,12 +111,8 @@ class LocalModels:
             if model == SHARED:
                 shared = shares
             answered(model, [online.version] * len(asked), shares)
-        own, versions = shared.copy(), []
-        for place, one in enumerate(asked):
-            at = slice(place, place + 1)
-            drawn = embeddings[at], rasters[at], shared[at]
-            own[at], version = self._personal.answer(one.partition, one.drawing.player_id, *drawn)
-            versions.append(version)
+        whose = [(one.partition, one.drawing.player_id) for one in asked]
+        own, versions = self._personal.answers(whose, embeddings, rasters, shared)
         if PERSONAL_MODEL in lineup.here:
             answered(PERSONAL_MODEL, versions, own)
         spoken = opinions(shared if lineup.voice == SHARED else own)

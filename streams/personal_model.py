@@ -51,6 +51,7 @@ from streams.blend import BlendWeights, blend_weights
 from streams.kernel_memory import GENERATION, Player, Prior
 from streams.online_base import Base
 from streams.online_model import SHARED
+from streams.outline import look_at
 from streams.player_memory import (
     NO_ROWS,
     NONE,
@@ -137,6 +138,18 @@ class PersonalModels:
             return shared, f"{GENERATION}+0"
         player = here.player(player_id)
         return player.answer(embeddings, rasters, shared), player.version
+
+    def answers(
+        self, whose: Sequence[tuple[int, str]], embeddings: NDArray[np.float32], rasters: NDArray[np.uint8], shared: Floats
+    ) -> tuple[Floats, list[str]]:
+        """Do as `answer` for drawings of several players, each given by partition and id; bit for bit the same."""
+        look_at(rasters)
+        own, versions = shared.copy(), []
+        for place, (partition, player_id) in enumerate(whose):
+            at = slice(place, place + 1)
+            own[at], version = self.answer(partition, player_id, embeddings[at], rasters[at], shared[at])
+            versions.append(version)
+        return own, versions
 
     def player(self, partition: int, player_id: str) -> Player:
         """Return the memory of a player of an assigned partition."""
@@ -289,6 +302,7 @@ def _receipt(
         raise AssertionError("nothing is learned without features, label and the shared model's guess")
     embedding = np.frombuffer(example.features.embedding, "<f4")[None]
     p_shared = np.array([shared.probabilities])
+    drawn = after.compared(embedding, outline)
     return CorrectionReceipt(
         at=at,
         correction_id=example.correction_id,
@@ -300,8 +314,8 @@ def _receipt(
             PERSONAL_MODEL: ModelChange(
                 version_before=before.version,
                 version_after=after.version,
-                p_before=float(before.answer_to_outlines(embedding, outline, p_shared)[0, example.label]),
-                p_after=float(after.answer_to_outlines(embedding, outline, p_shared)[0, example.label]),
+                p_before=float(before.answer_to(drawn, p_shared)[0, example.label]),
+                p_after=float(after.answer_to(drawn, p_shared)[0, example.label]),
             )
         },
     )

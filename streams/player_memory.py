@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -102,6 +103,8 @@ class ShownLabels:
         """Return the table of some of the drawings."""
         labels = self.labels[places]
         said = (labels != NONE).any(axis=0)
+        if said.all():
+            return ShownLabels(self.models, labels)
         return ShownLabels(tuple(model for model, one in zip(self.models, said, strict=True) if one), labels[:, said])
 
     def _over(self, models: tuple[str, ...]) -> NDArray[np.int8]:
@@ -147,15 +150,17 @@ def row_of(example: ExampleLabelled, shared: ShownGuess | None, reader: str) -> 
 
 def _kept_scores(probabilities: Sequence[float]) -> NDArray[np.uint8]:
     scores = np.log(np.array(probabilities) + FLOOR) / SHARPNESS
-    scores += 1.0 / DIGITS - scores.mean()
-    parts = np.clip(np.rint(_PARTS * (scores - _LEAST_SCORE)), 0, _PARTS).astype(np.uint8)
+    scores += 1.0 / DIGITS - np.add.reduce(scores) / DIGITS
+    parts = np.minimum(np.maximum(np.rint(_PARTS * (scores - _LEAST_SCORE)), 0), _PARTS).astype(np.uint8)
     return np.asarray(parts[::2] << 4 | parts[1::2])
 
 
 def scores_of(rows: Rows) -> NDArray[np.float64]:
     """Return the shared model's scores of drawings, shape (n, 10): log(p + FLOOR) / 9, with the sum 1, nearly."""
     kept = rows["scores"]
-    return np.stack([kept >> 4, kept & _PARTS], axis=2).reshape(len(rows), DIGITS) / _PARTS + _LEAST_SCORE
+    parts = np.empty((len(rows), DIGITS), np.uint8)
+    parts[:, ::2], parts[:, 1::2] = kept >> 4, kept & _PARTS
+    return parts / _PARTS + _LEAST_SCORE
 
 
 def same_drawing(rows: Rows, row: Rows) -> NDArray[np.bool_]:
@@ -190,7 +195,10 @@ def remembered(rows: Rows) -> NDArray[np.bool_]:
 def in_order(rows: Rows, which: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Return the places of these rows, in the order of drawing."""
     [at] = np.nonzero(which)
-    return np.asarray(at[np.lexsort((rows["low"][at], rows["high"][at], rows["at"][at]))])
+    drawn = rows["at"][at]
+    if (drawn[1:] > drawn[:-1]).all():
+        return np.asarray(at)
+    return np.asarray(at[np.lexsort((rows["low"][at], rows["high"][at], drawn))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +339,13 @@ def drop(cells: Cells, player_id: str) -> None:
 
 def pack(rows: Rows, said: ShownLabels) -> bytes:
     """Pack drawings for a cell: a line with the names of the models that have guessed, rows, the models' labels."""
-    return b"\n".join((json.dumps(said.models).encode(), rows.tobytes() + said.labels.tobytes()))
+    return b"\n".join((_line(said.models), rows.tobytes() + said.labels.tobytes()))
+
+
+@lru_cache
+def _line(models: tuple[str, ...]) -> bytes:
+    """Return the names of models as a line of a cell."""
+    return json.dumps(models).encode()
 
 
 def unpack(part: bytes, kind: np.dtype[Any]) -> tuple[Rows, ShownLabels]:

@@ -141,7 +141,8 @@ class PlayerOutcomes:
 def well_heard(n: Mapping[str, int]) -> list[str]:
     """Return the models that others are measured by, with half of the most guesses at least; the blend is no voice."""
     voices = {model: count for model, count in n.items() if model != BLEND}
-    return [model for model, count in voices.items() if count and 2 * count >= max(voices.values())]
+    most = max(voices.values(), default=0)
+    return [model for model, count in voices.items() if count and 2 * count >= most]
 
 
 def _bounded(n: Mapping[str, int], right: Mapping[str, int], spread: int) -> dict[str, int]:

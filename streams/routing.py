@@ -32,7 +32,7 @@ from contracts.events import (
     variant_of,
     version_of,
 )
-from streams.additive import BASIS, probabilities
+from streams.additive import BASIS, probabilities, rows_of
 
 _ANSWER_HERE: Final = frozenset({BLEND, PERSONAL_MODEL})
 """The models that answer in the router's process, and have no versions to promote."""
@@ -109,7 +109,7 @@ class Online:
         """Compute probabilities, shape (n, 10), of embeddings, shape (n, d)."""
         weights = self.weights.astype(np.float64)
         if self.link is None:
-            return probabilities(BASIS.rows(embeddings) @ weights.T)
+            return probabilities(rows_of(BASIS, embeddings) @ weights.T)
         return linked(embeddings.astype(np.float64) @ weights[:, :-1].T + weights[:, -1], self.link)
 
 

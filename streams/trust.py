@@ -50,9 +50,9 @@ def judged(judge: NDArray[np.int64], features: Floats) -> tuple[int, bool]:
         judge: The judge's weights, shape (10, width), in units of `JUDGE_SCALE`.
         features: The drawing's features, shape (width,), of `streams.additive.Basis`.
     """
-    scores = judge @ features.astype(np.int64)
-    second, best = np.partition(scores, -2)[-2:]
-    return int(scores.argmax()), bool(best - second >= SURE * JUDGE_SCALE)
+    scores: list[float] = (judge @ features).tolist()  # whole numbers below 2^53: exact in floats, in whatever order
+    second, best = sorted(scores)[-2:]
+    return scores.index(best), best - second >= SURE * JUDGE_SCALE
 
 
 def weigh(rows: Rows) -> tuple[NDArray[np.int8], bool]:

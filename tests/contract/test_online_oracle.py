@@ -108,6 +108,13 @@ def test_yours_has_the_numbers_of_the_formula_on_a_stream_of_real_drawings(write
         if chance < 0.05:
             tell(one.example("p", number, revision=5).model_copy(update={"label": None}))
             del taught[number]
+    which, whose = slice(100, 140), [(0, player) for player in ("p", "nobody") for _ in range(20)]
+    together, versions = own.answers(whose, one.embeddings[which], one.rasters[which], one.shared[which])
+    apart = [
+        own.answer(*them, one.embeddings[[n]], one.rasters[[n]], one.shared[[n]])
+        for n, them in enumerate(whose, start=which.start)
+    ]
+    assert (together.tolist(), versions) == ([p[0].tolist() for p, _ in apart], [version for _, version in apart])
 
 
 def share_read(own: PersonalModels, one: Drawings, labels: np.ndarray, which: np.ndarray) -> float:
