@@ -206,6 +206,7 @@ class Sinks:
             look()
             return self._observe(look)
         except RushBegan:
+            log.info("observations wait for a rush to end")
             return 0
 
     def _observe(self, look: Callable[[], None]) -> int:
