@@ -41,7 +41,8 @@ from contracts.roster import is_batch
 from streams.additive import EIGHTHS, Floats
 from streams.online_base import Base
 from streams.online_model import SHARED, Answering, features_of, newcomers_share, of_base
-from streams.player_memory import NONE, ROWS_A_CELL, Rows, place_of, putting
+from streams.player_memory import ROWS_A_CELL, Rows, place_of, putting
+from streams.shown_labels import NONE
 from streams.taught import ROW, changed, drawing_of, drop, read, taught_by, taught_row, write
 from streams.trust import KEPT, TRUST, judged, weigh
 

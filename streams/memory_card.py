@@ -11,7 +11,8 @@ import numpy as np
 
 from contracts.events import PERSONAL_MODEL, MemoryTold, RememberedDrawing
 from streams.online_model import SHARED
-from streams.player_memory import NONE, Memory, in_order, remembered, time_of
+from streams.player_memory import Memory, in_order, remembered, time_of
+from streams.shown_labels import NONE
 
 
 def told(memory: Memory, version: str, player_id: str, request_id: UUID, at: datetime, most: int, whole: bool) -> MemoryTold:

@@ -9,6 +9,7 @@ All of it is whole numbers below 2^24 up to the last division, so it does not de
 from typing import Final
 
 import numpy as np
+from cachetools import FIFOCache
 from numpy.typing import NDArray
 
 from contracts.drawing import SIDE
@@ -44,19 +45,20 @@ def ink_of(rasters: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.packbits(rasters >= _INK, axis=1)
 
 
-def outlines(rasters: NDArray[np.uint8]) -> _Floats:
-    """Return the outlines of rasters of shape (n, 784): shape (n, `OUTLINE`), each of length 1, or 0 if it has no edge."""
-    return _outlines((rasters >= _INK).astype(np.float32))
-
-
 def outlines_of_ink(ink: NDArray[np.uint8]) -> _Floats:
-    """Return the outlines of drawings of which `ink_of` is kept, shape (n, 98)."""
+    """Return the outlines of drawings.
+
+    Args:
+        ink: Of `ink_of`, shape (n, 98).
+
+    Returns:
+        Shape (n, `OUTLINE`), each of length 1, or 0 if it has no edge.
+    """
     return _outlines(np.unpackbits(ink, axis=1).astype(np.float32))
 
 
-_lately: Final[dict[bytes, _Floats]] = {}
+_lately: Final[FIFOCache[bytes, _Floats]] = FIFOCache(2048)
 """The latest outlines, by ink: half a KB each."""
-_MOST_LATELY: Final = 2048
 
 
 def look_at(rasters: NDArray[np.uint8]) -> None:
@@ -65,8 +67,6 @@ def look_at(rasters: NDArray[np.uint8]) -> None:
     made = outlines_of_ink(ink)
     made.setflags(write=False)
     _lately.update((one.tobytes(), made[place : place + 1]) for place, one in enumerate(ink))
-    while len(_lately) > _MOST_LATELY:
-        del _lately[next(iter(_lately))]
 
 
 def outline_of_ink(ink: bytes) -> _Floats:

@@ -54,7 +54,6 @@ from streams.online_model import SHARED
 from streams.outline import look_at
 from streams.player_memory import (
     NO_ROWS,
-    NONE,
     ROW,
     ROWS_A_CELL,
     Memory,
@@ -72,6 +71,7 @@ from streams.player_memory import (
 )
 from streams.player_outcomes import BLEND_SPREAD, LEAD_SPREAD, NEWEST
 from streams.player_outcomes import ROW as OUTCOMES
+from streams.shown_labels import NONE
 from streams.trust import TRUST
 
 KEPT: Final = 256

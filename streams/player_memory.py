@@ -9,7 +9,7 @@ raster as one bit a pixel, for the outline that is made of it and for the player
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -23,6 +23,7 @@ from contracts.ports import Cells
 from streams.additive import SHARPNESS
 from streams.bandit import Belief
 from streams.outline import INK_BYTES, ink_of
+from streams.shown_labels import NONE, ShownLabels
 
 SIZE: Final = 64
 """How many numbers an embedding has."""
@@ -36,8 +37,6 @@ FLOOR: Final = 0.002
 _LEAST_SCORE: Final = -0.3
 _PARTS: Final = 15  # of a score: it is kept in four bits, from -0.3 to 0.7
 _LARGEST: Final = 127
-NONE: Final = -1
-"""The label of a drawing that has none."""
 ROWS_A_CELL: Final = 8
 ROW: Final = np.dtype(
     [
@@ -60,60 +59,6 @@ set of the newest drawings would depend on the order of the revisions. The model
 
 Rows = NDArray[Any]
 NO_ROWS: Final = np.empty(0, ROW)
-
-
-@dataclass(frozen=True, slots=True)
-class ShownLabels:
-    """The labels that each model was shown to give some drawings; never changed in place."""
-
-    models: tuple[str, ...]
-    """The columns, by name and in the order of the alphabet."""
-    labels: NDArray[np.int8]
-    """Shape (drawings, models); -1: nothing."""
-
-    @classmethod
-    def nothing(cls, drawings: int) -> "ShownLabels":
-        """Return the table of so many drawings without any labels."""
-        return cls((), np.empty((drawings, 0), np.int8))
-
-    @classmethod
-    def together(cls, parts: Sequence["ShownLabels"]) -> "ShownLabels":
-        """Put the parts' drawings into one table, in this order."""
-        models = tuple(sorted({model for part in parts for model in part.models}))
-        return cls(models, np.concatenate([part._over(models) for part in parts]) if parts else np.empty((0, 0), np.int8))
-
-    def of(self, place: int) -> dict[str, int]:
-        """Return the labels that a drawing was given, by model."""
-        return {model: label for model, label in zip(self.models, self.labels[place].tolist(), strict=True) if label != NONE}
-
-    def by(self, model: str) -> NDArray[np.int8]:
-        """Return the labels that a model was shown to give, shape (drawings,); -1: none."""
-        here = self.models.index(model) if model in self.models else None
-        return np.full(len(self.labels), NONE, np.int8) if here is None else self.labels[:, here]
-
-    def putting(self, place: int, shown: Mapping[str, int]) -> "ShownLabels":
-        """Return the table with the labels of the drawing at a place, or of one more behind the last."""
-        models = tuple(sorted({*self.models, *shown}))
-        labels = np.full((max(len(self.labels), place + 1), len(models)), NONE, np.int8)
-        labels[: len(self.labels)] = self._over(models)
-        labels[place] = [shown.get(model, NONE) for model in models]
-        return ShownLabels(models, labels)
-
-    def part(self, places: slice | NDArray[np.intp]) -> "ShownLabels":
-        """Return the table of some of the drawings."""
-        labels = self.labels[places]
-        said = (labels != NONE).any(axis=0)
-        if said.all():
-            return ShownLabels(self.models, labels)
-        return ShownLabels(tuple(model for model, one in zip(self.models, said, strict=True) if one), labels[:, said])
-
-    def _over(self, models: tuple[str, ...]) -> NDArray[np.int8]:
-        """Return the labels with a column for each of ``models``, which are these and more."""
-        if models == self.models:
-            return self.labels
-        labels = np.full((len(self.labels), len(models)), NONE, np.int8)
-        labels[:, [models.index(model) for model in self.models]] = self.labels
-        return labels
 
 
 def labelled_row(example: ExampleLabelled, kind: np.dtype[Any]) -> Rows:

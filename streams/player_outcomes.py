@@ -22,7 +22,8 @@ from contracts.events import BLEND, ExampleLabelled
 from contracts.ports import Cells
 from streams.online_base import Base
 from streams.online_model import UnreadableFeatures, features_of
-from streams.player_memory import Rows, ShownLabels, in_order, labelled_row, pack, place_of, putting, read_rows
+from streams.player_memory import Rows, in_order, labelled_row, pack, place_of, putting, read_rows
+from streams.shown_labels import ShownLabels
 from streams.trust import judged, weigh
 
 NEWEST: Final = 48

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from contracts.events import ExampleLabelled
 from contracts.ports import Cells
-from streams.player_memory import NONE, ROWS_A_CELL, SIZE, Rows, labelled_row
+from streams.player_memory import ROWS_A_CELL, SIZE, Rows, labelled_row
+from streams.shown_labels import NONE
 
 ROW: Final = np.dtype(
     [

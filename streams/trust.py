@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from contracts.events import DIGITS
 from streams.additive import EIGHTHS, Floats
-from streams.player_memory import NONE, Rows, in_order
+from streams.player_memory import Rows, in_order
+from streams.shown_labels import NONE
 
 TRUST: Final = 2
 """The version of these rules: others begin a new series of lessons, so whoever changes a rule or a number raises it."""

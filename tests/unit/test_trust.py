@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from streams.additive import BASIS, EIGHTHS
 from streams.online_base import load_base
-from streams.player_memory import NONE, Rows
+from streams.player_memory import Rows
+from streams.shown_labels import NONE
 from streams.taught import ROW
 from streams.trust import FIRST, JUDGE_SCALE, KEPT, LATEST, LOOKS, SURE, judged, weigh
 
