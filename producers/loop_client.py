@@ -80,6 +80,8 @@ class LoopSender:
         """All that is neither acknowledged nor refused, the oldest first."""
         self._sent = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
+        """The tasks that disconnect producers which failed: aiokafka leaves open what is cut off halfway."""
         self._closed = False
 
     def start(self) -> None:
@@ -125,20 +127,20 @@ class LoopSender:
         self._closed = True
         with suppress(TimeoutError):
             async with asyncio.timeout(_STOP_S), self._renewing:
-                pass  # a connection that is being made is finished first: aiokafka leaves open what is cut off halfway
+                pass  # a connection that is being made is finished first, and one that is being ended, for the same reason
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._ending, return_exceptions=True)
         for record in list(self._pending):
             self._refuse(record, "the bus is closed")
         await self._end(self._producer)
 
     # --- on the loop
 
-    def _spawn(self, work: Any) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _spawn(self, work: Any, ending: bool = False) -> None:
+        task, tasks = self._loop.create_task(work), self._ending if ending else self._tasks
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     def _take(self, record: _Outgoing) -> None:
         if self._closed:
@@ -190,7 +192,7 @@ class LoopSender:
         if self._producer is producer:
             log.warning("producer replaced", error=str(wrong) or type(wrong).__name__)
             self._producer = None
-            self._spawn(self._end(producer))
+            self._spawn(self._end(producer), ending=True)
         if record not in self._pending:
             return
         if getattr(wrong, "retriable", False) and not self._closed:

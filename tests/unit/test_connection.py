@@ -51,7 +51,7 @@ def test_every_kafka_client_is_given_the_tls_and_sasl_of_the_settings() -> None:
         ("producers/topics.py", "KafkaAdminClient"),
         ("producers/loop_client.py", "AIOKafkaProducer"),
         ("producers/loop_client.py", "AIOKafkaConsumer"),
-        ("streams/transport.py", "AIOKafkaAdminClient"),
+        ("producers/loop_client.py", "AIOKafkaAdminClient"),
         ("streams/transport.py", "AIOKafkaProducer"),
         ("streams/transport.py", "_App"),
     }

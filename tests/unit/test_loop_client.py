@@ -44,6 +44,8 @@ class Producer:
             raise self.starts.pop(0)
 
     async def stop(self) -> None:
+        if self.slow:
+            await asyncio.sleep(0.05)
         self.stopped = True
 
     async def send(self, topic: str, value: bytes, key: bytes, partition: int, timestamp_ms: int) -> "asyncio.Future[Any]":
@@ -177,6 +179,21 @@ async def test_a_connection_that_is_being_made_is_finished_and_closed_at_the_end
 
     assert Producer.log == [b"started"]
     assert [producer.stopped for producer in Producer.made] == [True]
+
+
+async def test_a_producer_that_has_failed_is_disconnected_wholly_before_the_end(monkeypatch):
+    monkeypatch.setattr(Producer, "slow", True)
+    Producer.refusals[:] = [TopicAuthorizationFailedError()]
+    sender = LoopSender(KafkaAddress(("localhost:1",)))
+    sender.start()
+    told = Told(sender)
+    told.send(b"a")
+    await told.settled(1)
+
+    await sender.stop(1.0)
+
+    assert told.refused
+    assert all(producer.stopped for producer in Producer.made), "what is cut off halfway leaves its connections open"
 
 
 async def test_who_sends_from_another_thread_or_after_the_end_is_told_too():
