@@ -462,3 +462,52 @@ def test_the_drawings_of_a_base_come_before_those_to_train_on(image: Image, opt_
     assert image.training.read("base", "train").labels.tolist() == [1, 2, 7]
     with pytest.raises(image.training.BadInput, match="the channel 'nothing' has no"):
         image.training.read("base", "nothing")
+
+
+def test_copies_of_a_drawing_are_alike_and_weigh_together_with_it_what_it_weighed_alone(image: Image) -> None:
+    given = image.training.Drawings(
+        np.concatenate([bar(0.2), bar(-0.2)]), np.array([1, 7], np.uint8), np.array([3, 0.5], np.float32)
+    )
+    made = image.training.with_copies(given, 4, seed=1)
+
+    assert made.images.dtype == np.uint8
+    assert made.images[:2].tolist() == given.images.tolist()
+    assert made.labels.tolist() == [1, 7] * 5
+    assert np.bincount(made.labels, made.weights)[[1, 7]] == pytest.approx([3, 0.5])
+    assert len({one.tobytes() for one in made.images}) == 10
+    for copy in made.images[2::2]:
+        assert float(copy.sum()) == pytest.approx(float(given.images[0].sum()), rel=0.3)
+    assert all(np.array_equal(*two) for two in zip(made, image.training.with_copies(given, 4, seed=1), strict=True))
+
+
+def test_there_are_fewer_copies_where_there_are_many_drawings_and_none_if_none_are_wanted(
+    image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = image.training.Drawings(np.zeros((7, 784), np.uint8), np.arange(7, dtype=np.uint8), np.ones(7, np.float32))
+    monkeypatch.setattr(image.training, "MOST_COPIES", 20)
+    assert len(image.training.with_copies(given, 9, seed=1).labels) == 21
+    assert image.training.with_copies(given, 0, seed=1) is given
+    nothing = image.training.Drawings(*(array[:0] for array in given))
+    assert len(image.training.with_copies(nothing, 9, seed=1).labels) == 0
+
+
+def test_copies_are_made_of_the_drawings_of_players_and_none_of_the_base(
+    image: Image, opt_ml: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for channel, label in (("base", 1), ("train", 7)):
+        (opt_ml / "input" / "data" / channel).mkdir(parents=True)
+        images, labels = np.repeat(bar(0.1 * label), 20, axis=0), np.full(20, label, np.uint8)
+        np.savez(opt_ml / "input" / "data" / channel / "a.npz", images=images, labels=labels)
+    seen: list[Any] = []
+
+    def make(drawings: Any, *_: Any) -> dict[str, float]:
+        seen.append(drawings)
+        return {}
+
+    (opt_ml / "input" / "config").mkdir()
+    (opt_ml / "input" / "config" / "hyperparameters.json").write_text('{"copies": "2"}')
+    image.training.carry_out("xgboost", "f", image.train.Hyperparameters, make, {})
+
+    assert np.bincount(seen[0].labels).tolist() == [0, 20, 0, 0, 0, 0, 0, 60]
+    assert "drawings train=40 copies=40 validation=0" in capsys.readouterr().out
+    assert json.loads((opt_ml / "model" / "about.json").read_text())["drawings"] == 40

@@ -43,7 +43,7 @@ def test_every_model_has_a_title_and_a_colour_of_its_own_and_the_blend_has_that_
 
 def test_what_an_image_asks_for_is_what_its_rebuild_and_its_gate_get():
     assert ROSTER["tensorflow"].hyperparameters.keys() == {"epochs"}
-    assert ROSTER["xgboost"].hyperparameters == {"rounds": "75"}
+    assert ROSTER["xgboost"].hyperparameters == {"rounds": "75", "copies": "9"}
     assert {model: ROSTER[model].least_mnist for model in BATCH_MODELS if ROSTER[model].least_mnist} == {"kmeans": 0.97}
 
 

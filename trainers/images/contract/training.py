@@ -14,6 +14,7 @@ from dataclasses import asdict, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import augmentation
 import container
 import csv_rows
 import numpy as np
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 MACHINES = ("nthread",)
 """Hyperparameters that change how the machine is used, and not the model."""
+
+MOST_COPIES = 40_000
+"""How many copies of drawings there are at most: with many hands' drawings, fewer copies of each are needed."""
 
 
 class BadInput(ValueError):
@@ -87,11 +91,36 @@ def read(*names: str) -> Drawings:
     Raises:
         BadInput: If there are none, or a file is not of the form that the module describes.
     """
-    parts = [part for name in names for part in _parts(name)]
-    drawings = Drawings(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-    if not drawings.weights.any():
-        raise BadInput(f"the channel {names[-1]!r} has no drawing of a weight above 0")
+    drawings = _joined([part for name in names for part in _parts(name)])
+    _check_weights(drawings, names[-1])
     return drawings
+
+
+def _check_weights(drawings: Drawings, name: str) -> None:
+    if not drawings.weights.any():
+        raise BadInput(f"the channel {name!r} has no drawing of a weight above 0")
+
+
+def with_copies(drawings: Drawings, copies: int, seed: int) -> Drawings:
+    """Return drawings, and behind them copies of each as other hands would draw it (`augmentation`).
+
+    A drawing and its copies weigh together what it weighed alone. There are fewer copies of each if there would be more than
+    `MOST_COPIES` in all.
+    """
+    copies = min(copies, MOST_COPIES // max(1, len(drawings.labels)))
+    if not copies:
+        return drawings
+    rng = np.random.default_rng(seed)
+    images, labels, weights = drawings
+    moved = (augmentation.augmented(images, rng).reshape(images.shape) for _ in range(copies))
+    copied = [np.rint(one * 255).astype(np.uint8) for one in moved]
+    return Drawings(
+        np.concatenate([images, *copied]), np.tile(labels, copies + 1), np.tile(weights / np.float32(copies + 1), copies + 1)
+    )
+
+
+def _joined(parts: list[Drawings]) -> Drawings:
+    return Drawings(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
 def _parts(name: str) -> list[Drawings]:
@@ -152,7 +181,8 @@ def carry_out(
     Args:
         algorithm: The image's name.
         reads: The name of what the model is shown of a drawing; serving refuses a model that reads anything else.
-        kind: Dataclass of the hyperparameters.
+        kind: Dataclass of the hyperparameters. If it has ``copies``, so many copies of each drawing of the channel `train` are
+            learned too, made with its ``seed``: see `with_copies`.
         make: Gets the drawings of the channel `train`, behind those of `base` if there is one, the drawings of `validation`
             (None: no such channel), the hyperparameters and the folder of the model; makes its files, and returns its last
             metrics.
@@ -163,9 +193,14 @@ def carry_out(
     """
     began = time.monotonic()
     given = hyperparameters(kind, container.hyperparameters())
-    drawings = read(*(["base"] if container.channel("base").is_dir() else []), "train")
+    channels = [_joined(_parts(name)) for name in ("base", "train") if name == "train" or container.channel(name).is_dir()]
+    count = sum(len(channel.labels) for channel in channels)
+    copies, seed = int(getattr(given, "copies", 0)), int(getattr(given, "seed", 0))
+    drawings = _joined([*channels[:-1], with_copies(channels[-1], copies, seed)])
+    _check_weights(drawings, "train")
     watched = read("validation") if container.channel("validation").is_dir() else None
-    print(f"drawings train={len(drawings.labels)} validation={len(watched.labels) if watched else 0}", flush=True)
+    copied, looked_at = len(drawings.labels) - count, len(watched.labels) if watched else 0
+    print(f"drawings train={count} copies={copied} validation={looked_at}", flush=True)
     folder = container.model_dir()
     folder.mkdir(parents=True, exist_ok=True)
     metrics = make(drawings, watched, given, folder)
@@ -173,7 +208,7 @@ def carry_out(
         "algorithm": algorithm,
         "features": reads,
         "hyperparameters": {name: value for name, value in asdict(given).items() if name not in MACHINES},
-        "drawings": len(drawings.labels),
+        "drawings": count,
         "metrics": metrics,
         **({"parent": before} if (before := parent.digest()) else {}),
         **packages,

@@ -34,6 +34,8 @@ class Hyperparameters:
     """Share of the drawings that a round sees: 1, 1/2, 1/3, ..."""
     eta: float = training.share(0.3)
     seed: int = training.count(20181103, least=0)
+    copies: int = training.count(0, least=0)
+    """How often each drawing of the channel `train` is learned again, as another hand would draw it."""
     nthread: int = training.count(0, least=0)
     """Threads; 0: one a core."""
 
