@@ -156,9 +156,9 @@ def _never_publishes(fold: type[Any]) -> Callable[[Settings], None]:
     def put_in(_: Settings) -> None:
         real = FoldRunner._publish
 
-        async def published(self: Any) -> None:
+        async def published(self: Any, began: float) -> None:
             if self.fold.name != fold.name:
-                await real(self)
+                await real(self, began)
 
         FoldRunner._publish = published  # type: ignore[method-assign]
 
