@@ -36,9 +36,6 @@ RUSH: Final = 40.0
 _LATELY_S: Final = 3.0
 LONGEST_S: Final = 900.0
 """How long observations wait for a rush to end at most."""
-TURN_S: Final = 0.0005
-"""How long a thread that decodes may keep another waiting, in seconds, for `sys.setswitchinterval`: whoever writes to S3 gives
-its turn away a dozen times an object, and by Python's own 5 ms would be slower than whoever decodes."""
 _FAULTS: Final = (ValueError, TypeError, ArithmeticError, LookupError)
 """What is raised because of an example; an outage raises none of them."""
 

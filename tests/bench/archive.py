@@ -34,7 +34,7 @@ from trainers.archive import Archive, parquet, read_rows
 from trainers.archive_names import PREFIX
 from trainers.compaction import tidy
 from trainers.dataset import read_archive
-from trainers.example_sink import TURN_S, Placed, catch_up
+from trainers.example_sink import Placed, catch_up
 
 ROOT = Path(__file__).parents[2]
 PORTS = ("kafka_port", "kafka_controller_port", "s3_port")
@@ -183,7 +183,6 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="be the writer that is killed")
     given = parser.parse_args()
     heap.freeze()  # as the trainer does
-    sys.setswitchinterval(TURN_S)
     if given.write:
         write(Settings.load())
         return
