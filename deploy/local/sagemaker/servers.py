@@ -221,8 +221,8 @@ class Server:
             await asyncio.sleep(pause)
             try:
                 await self._launch(aside=True)
-            except (ServerFailed, OSError) as failed:
-                log.error("server does not start", folder=str(self._folder), reason=str(failed))
+            except Exception as failed:  # noqa: BLE001 whatever it is, the next try may succeed, and nobody else would try
+                log.error("server does not start", folder=str(self._folder), reason=str(failed) or type(failed).__name__)
 
 
 def _cpu_s(pid: int) -> float:
