@@ -15,6 +15,7 @@ from hashlib import sha256, shake_256
 from typing import Any, Final
 
 import numpy as np
+from cachetools import FIFOCache
 from numpy.typing import NDArray
 from river.base import Classifier
 from river.base.typing import ClfTarget, FeatureName
@@ -86,19 +87,15 @@ BASIS: Final = Basis()
 """The basis of the online models."""
 
 
-_lately: Final[dict[tuple[Basis, bytes], Floats]] = {}
+_lately: Final[FIFOCache[tuple[Basis, bytes], Floats]] = FIFOCache(1024)
 """The latest rows, by basis and embedding in float32: 2.6 KB each."""
-_MOST_LATELY: Final = 1024
 
 
 def rows_of(basis: Basis, embeddings: NDArray[np.float32]) -> Floats:
     """Return what `Basis.rows` does, not to be changed in place, and keep it: a drawing is labelled soon after its guesses."""
     rows = basis.rows(embeddings)
     rows.flags.writeable = False
-    for embedding, row in zip(embeddings, rows, strict=True):
-        _lately[basis, embedding.tobytes()] = row
-    while len(_lately) > _MOST_LATELY:
-        del _lately[next(iter(_lately))]
+    _lately.update(((basis, embedding.tobytes()), row) for embedding, row in zip(embeddings, rows, strict=True))
     return rows
 
 

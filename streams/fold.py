@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from weakref import WeakKeyDictionary
 
 import structlog
+from cachetools import FIFOCache
 
 from contracts.events import Event, MessageRejected, PlayerForgotten
 from contracts.ports import Cells, Origin, Record
@@ -24,10 +25,9 @@ _decoded: Final[WeakKeyDictionary[Record, Event]] = WeakKeyDictionary()
 """The events of the records that are still on their way to a fold of this process."""
 _read_here: Final[dict[str, set[str]]] = {}
 """The topics that folds of this process read, and which."""
-_written: Final[dict[tuple[str, bytes], Event]] = {}
-"""By topic and value, the newest events of this process that a fold of it will read: what it wrote, it need not decode."""
-_MOST_WRITTEN: Final = 256
-"""How many these are at most; some dozen are on their way at a time."""
+_written: Final[FIFOCache[tuple[str, bytes], Event]] = FIFOCache(256)
+"""By topic and value, the newest events of this process that a fold of it will read: what it wrote, it need not decode. Some
+dozen are on their way at a time."""
 
 
 class Fold(Protocol):
@@ -226,8 +226,6 @@ def _step(ledger: Ledger, fold: Fold, partition: int, records: Sequence[Record])
     for out in ledger.posted:
         if out.event is not None and out.topic in _read_here:
             _written[out.topic, out.value] = out.event
-            if len(_written) > _MOST_WRITTEN:
-                del _written[next(iter(_written))]
 
 
 def _again(ledger: Ledger, fold: Fold, partition: int) -> None:

@@ -29,7 +29,7 @@ from contracts.events import DIGITS, ModelName
 from streams.additive import EIGHTHS, RIDGE, SHARPNESS, Floats
 from streams.bandit import Belief, pick
 from streams.online_base import Base
-from streams.outline import ink_of, outline_of_ink, outlines_of_ink
+from streams.outline import ink_of, outlines_of_ink
 from streams.player_memory import FLOOR, Memory, Rows, in_order, remembered, scores_of
 
 GENERATION: Final = "own3"
@@ -107,8 +107,7 @@ class _Seen:
     @classmethod
     def of(cls, rows: Rows, places: NDArray[np.intp], prior: Prior) -> "_Seen":
         """Look at the rows of these places."""
-        ink = rows["ink"][places]
-        made = outline_of_ink(ink.tobytes()) if len(ink) == 1 else outlines_of_ink(ink)
+        made = outlines_of_ink(rows["ink"][places])
         # a row at a time, (n, 1, d) times (d, d): the bits of a product of matrices depend on how many rows there are
         directions = _units(rows["embedding"][places])[:, None] @ prior.metric
         against = _alike(made[:, None], prior.opposed) @ prior.opposing
@@ -230,9 +229,7 @@ class Player:
         """
         if self._learned() is None:
             return shared
-        ink = ink_of(rasters)
-        made = outline_of_ink(ink.tobytes()) if len(ink) == 1 else outlines_of_ink(ink)
-        return self.answer_to(self.compared(embeddings, made), shared)
+        return self.answer_to(self.compared(embeddings, outlines_of_ink(ink_of(rasters))), shared)
 
     def compared(self, embeddings: NDArray[np.float32], made: _Single) -> Compared:
         """Return what drawings are compared by, given their outlines; it is the same for all players of a prior."""

@@ -45,39 +45,40 @@ def ink_of(rasters: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.packbits(rasters >= _INK, axis=1)
 
 
-def outlines_of_ink(ink: NDArray[np.uint8]) -> _Floats:
-    """Return the outlines of drawings.
-
-    Args:
-        ink: Of `ink_of`, shape (n, 98).
-
-    Returns:
-        Shape (n, `OUTLINE`), each of length 1, or 0 if it has no edge.
-    """
-    return _outlines(np.unpackbits(ink, axis=1).astype(np.float32))
-
-
 _lately: Final[FIFOCache[bytes, _Floats]] = FIFOCache(2048)
 """The latest outlines, by ink: half a KB each."""
 
 
 def look_at(rasters: NDArray[np.uint8]) -> None:
-    """Make the outlines of rasters of shape (n, 784) at once, for `outline_of_ink`."""
-    ink = ink_of(rasters)
-    made = outlines_of_ink(ink)
+    """Make the outlines of rasters of shape (n, 784) at once, and keep them for `outlines_of_ink`."""
+    _remember(ink_of(rasters))
+
+
+def outlines_of_ink(ink: NDArray[np.uint8]) -> _Floats:
+    """Return the outlines of drawings; that of one alone is kept, since it is labelled soon after its guesses.
+
+    Args:
+        ink: Of `ink_of`, shape (n, 98).
+
+    Returns:
+        Shape (n, `OUTLINE`), not to be changed in place, each of length 1, or 0 if it has no edge.
+    """
+    if len(ink) != 1:
+        return _outlines(ink)
+    key = ink.tobytes()
+    if key not in _lately:
+        _remember(ink)
+    return _lately[key]
+
+
+def _remember(ink: NDArray[np.uint8]) -> None:
+    made = _outlines(ink)
     made.setflags(write=False)
     _lately.update((one.tobytes(), made[place : place + 1]) for place, one in enumerate(ink))
 
 
-def outline_of_ink(ink: bytes) -> _Floats:
-    """Return the outline of one drawing, shape (1, `OUTLINE`), and keep it: it is labelled soon after its guesses."""
-    if ink not in _lately:
-        look_at(np.unpackbits(np.frombuffer(ink, np.uint8)[None], axis=1) * np.uint8(255))
-    return _lately[ink]
-
-
-def _outlines(pixels: _Floats) -> _Floats:
-    lines = pixels.reshape(-1, SIDE)
+def _outlines(ink: NDArray[np.uint8]) -> _Floats:
+    lines = np.unpackbits(ink, axis=1).astype(np.float32).reshape(-1, SIDE)
     down = _DIFFERENCES @ (lines @ _SMOOTHED.T).reshape(-1, SIDE, SIDE)
     across = _SMOOTHED @ (lines @ _DIFFERENCES.T).reshape(-1, SIDE, SIDE)
     upright, level = np.abs(across), np.abs(down)

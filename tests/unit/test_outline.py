@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from streams.outline import OUTLINE, ink_of, look_at, outline_of_ink, outlines_of_ink
+from streams.outline import OUTLINE, ink_of, look_at, outlines_of_ink
 
 
 def stroke(down: slice, across: slice) -> np.ndarray:
@@ -43,7 +43,7 @@ def test_an_outline_is_the_same_bit_for_bit_alone_and_among_others_and_as_it_is_
 
     assert together.shape == (40, OUTLINE)
     look_at(rasters[:20])
-    assert np.array_equal(together, np.concatenate([outline_of_ink(one.tobytes()) for one in ink_of(rasters)]))
+    assert np.array_equal(together, np.concatenate([outlines_of_ink(one[None]) for one in ink_of(rasters)]))
     for count in (1, 3, 8):
         for first in range(0, 40, count):
             assert np.array_equal(together[first : first + count], outlines(rasters[first : first + count]))
