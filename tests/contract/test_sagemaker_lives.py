@@ -4,12 +4,14 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from deploy.local.sagemaker import containers, training
+from deploy.local.sagemaker import containers, servers, training
 from deploy.local.sagemaker.errors import AwsError
 from deploy.local.sagemaker.fleet import Fleet
+from deploy.local.sagemaker.servers import Server, ServerFailed
 from tests.contract.sagemaker_stage import Stage, until
 
 
@@ -308,3 +310,30 @@ async def test_a_server_that_starts_beside_others_steps_back_until_it_answers(
         stage.gate.touch()
         assert await ask.ask("game") == "v2"
         assert (set(threads(third)), session(third)) == ({normal}, 0)
+
+
+async def test_a_server_is_tried_again_whatever_went_wrong_with_its_last_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "_FIRST_PAUSE_S", 0.0)
+    server = Server(SimpleNamespace(), Path(), {}, print, home=Path(), patience_s=1.0)  # type: ignore[arg-type]
+    server._process = SimpleNamespace()  # type: ignore[assignment]
+    starts, up = [KeyError("surprise"), OSError("no process"), ServerFailed("it ended")], asyncio.Event()
+
+    async def launch(aside: bool) -> None:
+        if starts:
+            raise starts.pop(0)
+        up.set()
+
+    async def ended(process: object) -> int:
+        if up.is_set():
+            await asyncio.Event().wait()
+        return 1
+
+    monkeypatch.setattr(server, "_launch", launch)
+    monkeypatch.setattr(server, "_ended", ended)
+    watch = asyncio.create_task(server._keep_running())
+    waiting = asyncio.create_task(up.wait())
+    await asyncio.wait([watch, waiting], timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    for task in (watch, waiting):
+        task.cancel()
+
+    assert up.is_set(), "nobody else would try"

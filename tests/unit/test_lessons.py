@@ -23,6 +23,7 @@ from contracts.events import (
 )
 from contracts.ports import Bus, Record
 from producers.memory_bus import MemoryBus, MemoryLog
+from producers.pace import Pace
 from streams.delivery import UnsentRecord
 from streams.lessons import STAGE, Lessons
 from streams.online_base import load_base
@@ -122,6 +123,22 @@ def after(*taught: LessonTaught) -> OnlineModel:
     for offset, one in enumerate(taught):
         model.apply(one, 0, offset)
     return model
+
+
+async def test_lessons_gather_for_the_next_model_in_a_rush(monkeypatch: pytest.MonkeyPatch):
+    it = Following()
+    monkeypatch.setattr(it.lessons, "_pace", Pace(rush=0.001, rush_s=1.0, most_s=1.0))
+    async with following(it):
+        await until(lambda: len(it.snapshots) == 1)
+        it.tell(ADA)
+        await until(lambda: len(it.snapshots) == 2)
+        for turn in range(3):
+            it.tell(lesson(f"more {turn}", 4, number=2 + turn, seed=1, player_id="ada"))
+            await asyncio.sleep(0.02)
+        await until(lambda: it.version == of(4))
+        await until(lambda: it.snapshots[-1].version == of(4))
+
+    assert [one.version for one in it.snapshots] == [of(0), of(1), of(4)]
 
 
 async def test_the_base_is_published_at_first_and_then_the_model_after_each_lot_of_lessons():

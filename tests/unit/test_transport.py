@@ -1,6 +1,7 @@
 """What the transport decides by itself, and what it takes from inside Faust and aiokafka; the rest is tested on a broker."""
 
 import ast
+import asyncio
 import inspect
 from collections.abc import AsyncIterator, Collection, Iterator
 from pathlib import Path
@@ -124,6 +125,9 @@ async def test_the_broker_gathers_by_the_pace_of_all_that_was_fetched(monkeypatc
         def wait_s(self, n: int, now: float, topics: Collection[str] = ()) -> float:
             return 0.01 * n + 0.1 * ("corrections.v1" in topics)
 
+        def hold_s(self, topics: Collection[str]) -> float:
+            return 0.0 if "corrections.v1" in topics else 0.01 * len(topics)
+
     fetcher = SimpleNamespace(_fetch_min_bytes=1, _fetch_max_wait_ms=500)
     consumer: Any = object.__new__(transport._Consumer)
     vars(consumer).update(
@@ -137,7 +141,13 @@ async def test_the_broker_gathers_by_the_pace_of_all_that_was_fetched(monkeypatc
         for place in come:
             yield place, SimpleNamespace(generation_id=1)
 
+    held: list[float] = []
+
+    async def hold(seconds: float) -> None:
+        held.append(seconds)
+
     monkeypatch.setattr(Consumer, "getmany", fetched)
+    monkeypatch.setattr(asyncio, "sleep", hold)
 
     assert [one async for one in consumer.getmany(1.0)] == []
     assert (fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms) == (transport._GATHER_BYTES, 30)
@@ -147,6 +157,7 @@ async def test_the_broker_gathers_by_the_pace_of_all_that_was_fetched(monkeypatc
     come.clear()
     assert [one async for one in consumer.getmany(1.0)] == []
     assert (fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms) == (1, 500)
+    assert held == [0.02], "what was fetched first, with two topics and no correction"
 
 
 def test_a_member_is_given_partitions_of_its_own_topics_alone_and_those_that_belong_together():
