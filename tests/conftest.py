@@ -9,6 +9,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+import structlog
 
 from contracts.settings import Settings
 from deploy.local.archive import free_ports
@@ -22,6 +23,14 @@ os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # else a client without creden
 
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")  # no deadline: a busy machine makes no example wrong
+
+structlog.configure(  # as it is by default, but for a traceback without every frame's variables, which takes seconds to write
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 def _stay_here(event: str, arguments: tuple[Any, ...]) -> None:

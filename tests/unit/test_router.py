@@ -1049,7 +1049,7 @@ async def test_a_drawing_whose_round_fails_is_rejected_and_acknowledged_and_the_
         works = getattr(Round, fails)
         monkeypatch.setattr(Round, fails, lambda one, *given: thirteen() if bad(one) else works(one, *given))
 
-    budget_ms = 600 if fails != "dropped" else 20_000  # writing the traceback into the log takes seconds on a busy machine
+    budget_ms = 600 if fails != "dropped" else 20_000  # kmeans answers only when the others have, however busy the machine
     async with running("xgboost", "kmeans", settings=Settings(blend_deadline_ms=150, guess_budget_ms=budget_ms)) as stage:
         stage.endpoint("kmeans").held = asyncio.Event() if kmeans == "held" else None
         stage.endpoint("kmeans").silent = kmeans == "silent"
