@@ -23,6 +23,7 @@ from uuid import uuid4, uuid5
 import numpy as np
 
 from contracts.events import NAMESPACE, ExampleLabelled, Features, ShownGuess, decode, now
+from contracts.ports import Blobs, Bus
 from contracts.settings import Settings
 from deploy.local.archive import free_ports
 from deploy.local.keys import with_secrets
@@ -42,22 +43,25 @@ MODELS = ("xgboost", "tensorflow", "mxnet", "kmeans", "river", "yours", "everyon
 SEED = 11
 
 
-def examples(n: int, begin: datetime) -> list[ExampleLabelled]:
-    """Return examples that are spread over a day, as large as those that are played."""
-    rng = np.random.default_rng(SEED)
+DAY_S, HOUR_S = 86_400, 3_600
+
+
+def examples(n: int, begin: datetime, span_s: float = DAY_S, seed: int = SEED) -> list[ExampleLabelled]:
+    """Return examples that are spread over some time, as large as those that are played."""
+    rng = np.random.default_rng(seed)
     guesses = [ShownGuess(model=one, version="base1", label=1, probabilities=[0.1] * 10, latency_ms=8.5) for one in MODELS]
     out = []
     for k in range(n):
-        at = begin + timedelta(seconds=86_400 * k / n)
+        at = begin + timedelta(seconds=span_s * k / n)
         ink = rng.integers(0, 255, 784, dtype=np.uint8) * (rng.random(784) < 0.2)
         embedding = rng.random(64).astype("<f4").tobytes()
         out.append(
             ExampleLabelled(
                 at=at,
-                drawing_id=uuid5(NAMESPACE, f"bench/{k}"),
+                drawing_id=uuid5(NAMESPACE, f"bench/{seed}/{k}"),
                 player_id=f"player-{k % 40}",
                 revision=1,
-                correction_id=uuid5(NAMESPACE, f"bench/{k}/1"),
+                correction_id=uuid5(NAMESPACE, f"bench/{seed}/{k}/1"),
                 label=int(rng.integers(10)),
                 drawn_at=at - timedelta(seconds=3),
                 strokes=[[[float(x), float(y)] for x, y in rng.integers(0, 300, (30, 2))] for _ in range(2)],
@@ -164,15 +168,29 @@ def kills(settings: Settings, n: int, times: int) -> None:
     places, files = seen(), list(blobs.keys(PREFIX))
     for key in files:
         blobs.drop(key)
-    for n_th in ("first", "second"):
-        timed(f"from Kafka to S3, the {n_th} time", n, lambda: catch_up(bus, Archive(blobs)))
-        for key in list(blobs.keys(PREFIX)):
-            blobs.drop(key)
+    throughput(bus, blobs, n)
     bus.close()
     print(f"{times} kills: {len(places)} of {n} examples, {len(set(places))} different; {len(files)} objects, {most} before")
     print(f"a reader looked {looks[0]} times meanwhile: {faults or 'each example once, and none gone'}", flush=True)
     if sorted(set(places)) != sorted(places) or len(places) != n or len(files) > 24 or faults:
         sys.exit(1)
+
+
+def throughput(bus: Bus, blobs: Blobs, n: int) -> None:
+    """Print how many examples a second go from Kafka to S3: first those of a day that are on the log, then as many of one hour,
+    as they come where so many come: an object holds no more than an hour of a partition."""
+    for what in ("a day", "one hour"):
+        if what == "one hour":
+            catch_up(bus, Archive(blobs))
+            for event in examples(n, yesterday() - timedelta(days=1), HOUR_S, SEED + 1):
+                bus.publish(event)
+            bus.flush(60)
+            gc.collect()
+        before = set(blobs.keys(PREFIX))
+        for _ in range(3):
+            timed(f"from Kafka to S3, examples of {what}", n, lambda: catch_up(bus, Archive(blobs)))
+            for key in set(blobs.keys(PREFIX)) - before:
+                blobs.drop(key)
 
 
 def main() -> None:
