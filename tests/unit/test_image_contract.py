@@ -1,8 +1,10 @@
 """The XGBoost image: its features, how it trains, and what its server takes and refuses."""
 
+import asyncio
 import hashlib
 import io
 import json
+import socket
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +27,8 @@ class Image:
     container: ModuleType
     csv_rows: ModuleType
     features: ModuleType
+    prompt: ModuleType
+    forest: ModuleType
     own_code: ModuleType
     serving: ModuleType
     training: ModuleType
@@ -33,7 +38,7 @@ class Image:
 
 @pytest.fixture(scope="module")
 def image() -> Image:
-    names = ("container", "csv_rows", "features", "serving", "own_code", "training", "train", "serve")
+    names = ("container", "csv_rows", "features", "prompt", "forest", "serving", "own_code", "training", "train", "serve")
     before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     sys.path[:0] = [str(IMAGE), str(IMAGE.parent / "contract")]
     loaded = Image()
@@ -290,10 +295,115 @@ async def test_a_big_batch_is_answered_as_its_rows_are(image: Image, base_model:
     np.testing.assert_allclose(together.sum(axis=1), 1, atol=1e-5)
 
 
-def test_answers_are_those_of_xgboost_s_own_function(image: Image, base_model: Any) -> None:
-    images = np.concatenate([bar(lean) for lean in (-0.4, 0, 0.4)])
-    expected = base_model._booster.inplace_predict(image.features.features(images))
-    np.testing.assert_array_equal(base_model(images), expected)
+@pytest.mark.parametrize("rows", [1, 2, 4, 5])
+def test_answers_are_those_of_xgboost_s_own_function(image: Image, base_model: Any, rows: int) -> None:
+    assert base_model._forest is not None, "few rows are answered by the trees walked here"
+    rng = np.random.default_rng(rows)
+    noise = (rng.integers(0, 256, (40, 784)) * (rng.random((40, 784)) < 0.2)).astype(np.uint8)
+    images = np.concatenate([bar(lean) for lean in np.linspace(-0.8, 0.8, 18)] + [np.zeros((2, 784), np.uint8), noise])
+
+    for first in range(0, len(images), rows):
+        expected = base_model._booster.inplace_predict(image.features.features(images[first : first + rows]))
+        np.testing.assert_array_equal(base_model(images[first : first + rows]), expected)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"booster": "dart", "rate_drop": 0.5},
+        {"objective": "multi:softmax"},
+        {"num_parallel_tree": 2},
+        {"num_class": 3},
+        {"multi_strategy": "multi_output_tree"},
+    ],
+)
+def test_the_trees_of_another_kind_of_model_are_not_walked_here(image: Image, options: dict[str, Any]) -> None:
+    rng = np.random.default_rng(5)
+    table = image.forest.xgboost.DMatrix(rng.random((60, 8)), rng.integers(0, options.get("num_class", 10), 60))
+    plain = {"objective": "multi:softprob", "num_class": 10, "max_depth": 2, "nthread": 1, "seed": 5}
+
+    assert image.forest.Forest.of(image.forest.xgboost.train(plain, table, 3)) is not None
+    assert image.forest.Forest.of(image.forest.xgboost.train(plain | options, table, 3)) is None
+
+
+def test_trees_that_would_answer_otherwise_than_xgboost_are_not_walked(
+    image: Image, base_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image.forest, "_expf", lambda: lambda power: float(np.float32(np.exp(power)) * np.float32(1.0000002)))
+    assert image.forest.Forest.of(base_model._booster) is None
+
+
+async def _said(config: uvicorn.Config, requests: list[bytes]) -> list[bytes]:
+    """What a server says to each request; a request of several parts is sent part by part."""
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = asyncio.create_task(server.serve([listening]))
+        said = []
+        for request in requests:
+            reader, writer = await asyncio.open_connection(*listening.getsockname())
+            writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for part in request.split(b"|PART|"):
+                writer.write(part)
+                await asyncio.sleep(0.01)
+            writer.write(b"GET /ping HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+            said.append(await asyncio.wait_for(reader.read(), 5))
+            writer.close()
+        server.should_exit = True
+        await serving
+    return said
+
+
+async def test_a_small_invocation_is_answered_at_once_and_as_the_application_answers_it(image: Image) -> None:
+    def model(images: Any) -> Any:
+        if images[0, 0] == 99:
+            raise RuntimeError("this model fails")
+        return np.full((len(images), 10), images.mean() / 2550, np.float32)
+
+    def request(body: bytes, *headers: str, line: str = "POST /invocations HTTP/1.1", length: bool = True) -> bytes:
+        told = [line, "Host: here", *headers, *([f"Content-Length: {len(body)}"] if length else [])]
+        return "\r\n".join(told).encode() + b"\r\n\r\n" + body
+
+    type_, one = "Content-Type: application/x-npy", npy(bar(0))
+    chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(one), one)
+    small = [
+        request(one, type_),
+        request(npy(np.concatenate([bar(0)] * 64)), type_, "Accept: application/json"),
+        request(one[:100] + b"|PART|" + one[100:], type_).replace(b"Length: 918", b"Length: 912"),
+        request(one, type_) + request(npy(bar(1)), type_) + request(one, type_),
+        request(b",".join([b"9"] * 784), "Content-Type: text/csv", "Accept: text/csv"),
+    ]
+    general = [
+        request(one, "Content-Type: image/png"),
+        request(one, type_, "Accept: image/png"),
+        request(one[:-1], type_),
+        request(npy(np.full((1, 784), 99, np.uint8)), type_),
+        request(npy(np.concatenate([bar(0)] * 65)), type_),
+        request(chunked, type_, "Transfer-Encoding: chunked", length=False),
+        request(one, type_, "Connection: close"),
+        request(one, type_, line="POST /invocations HTTP/1.0"),
+        request(one, type_, "Expect: 100-continue"),
+        request(one, type_, line="PUT /invocations HTTP/1.1"),
+        request(one, type_) + request(one, "Content-Type: image/png") + request(one, type_),
+    ]
+    answered = 0
+    at_once = image.serving.at_once(model)
+
+    def counted(headers: dict[bytes, bytes], body: bytes) -> Any:
+        nonlocal answered
+        told = at_once(headers, body)
+        answered += 1
+        return told
+
+    given: Any = {"lifespan": "off", "log_level": "critical", "access_log": False, "date_header": False, "server_header": False}
+    app, protocol = image.serving.create_app(model), image.prompt.protocol(counted, image.serving._SMALL)
+
+    said = await _said(uvicorn.Config(app, http=protocol, **given), small)
+    assert answered == 7, "none of them took the general way"
+    said += await _said(uvicorn.Config(app, http=protocol, **given), general)
+
+    assert answered == 8, "of these only the first of the last three is answered at once: the third waits behind the second"
+    assert said == await _said(uvicorn.Config(app, http="httptools", **given), small + general)
+    assert [len(one.split(b"HTTP/1.1 200 OK")) - 1 for one in said[:5]] == [2, 2, 2, 4, 2]
 
 
 async def test_the_application_speaks_the_contract(image: Image, base_model: Any) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Final
 import container
 import csv_rows
 import numpy as np
+import prompt
 import uvicorn
 from numpy.typing import NDArray
 
@@ -27,6 +28,8 @@ MAX_BYTES: Final = 25 * 2**20
 """Largest body, as SageMaker has it."""
 SLICE: Final = 64
 """Rows that a model is asked about at a time, so that small batches can pass between the slices of a big one."""
+_SMALL: Final = SLICE * container.PIXELS + 128
+"""The most bytes of a body that is answered at once: it has `SLICE` rows at most, as .npy has the fewest bytes a row."""
 
 Raster = NDArray[np.uint8]
 Message = dict[str, Any]
@@ -109,8 +112,15 @@ def read_csv(body: bytes) -> Raster:
 
 def write_npy(probabilities: NDArray[np.float32]) -> bytes:
     """Encode probabilities as a .npy body."""
+    return _head(probabilities.shape, probabilities.dtype) + probabilities.tobytes()
+
+
+@functools.lru_cache(maxsize=256)
+def _head(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    """Return the head of a .npy body in C order; numpy takes as long to write it as some models take to answer."""
     out = io.BytesIO()
-    np.lib.format.write_array(out, probabilities, allow_pickle=False)
+    described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(out, described)
     return out.getvalue()
 
 
@@ -178,6 +188,16 @@ def create_app(model: Model) -> Callable[..., Awaitable[None]]:
     return application(invoke)
 
 
+def at_once(model: Model) -> prompt.Prompt:
+    """Make the function that answers an invocation of up to `SLICE` rasters as the application does."""
+
+    def invoke(headers: dict[bytes, bytes], body: bytes) -> tuple[str, bytes]:
+        content, accept = _chosen(headers)
+        return accept, WRITERS[accept](model(READERS[content](body)))
+
+    return invoke
+
+
 def application(invoke: Invoke) -> Callable[..., Awaitable[None]]:
     """Make the ASGI application of whatever answers invocations."""
 
@@ -210,13 +230,14 @@ def run(model: Model) -> None:
     """Serve a model until the process ends. A first call is made here, since it sets up what later calls use."""
     for rows in (1, 2, SLICE):
         model(np.zeros((rows, container.PIXELS), np.uint8))
-    listen(create_app(model))
+    listen(create_app(model), at_once(model))
 
 
-def listen(app: Callable[..., Awaitable[None]]) -> None:
-    """Serve an application until the process ends."""
+def listen(app: Callable[..., Awaitable[None]], answer: prompt.Prompt | None = None) -> None:
+    """Serve an application until the process ends; ``answer`` answers small invocations in its place."""
     uvicorn.run(
         app,
+        http="auto" if answer is None else prompt.protocol(answer, _SMALL),
         host=os.environ.get("SERVE_HOST", "127.0.0.1"),  # the Dockerfile opens it to the container's network
         port=int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")),
         lifespan="off",
