@@ -1,6 +1,7 @@
 """Decides where an event goes on a bus and where reading begins, for Kafka and the bus in memory (all ways)."""
 
-import secrets
+import base64
+import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from functools import lru_cache
@@ -15,6 +16,8 @@ from producers.connection import BrokerAbsent as BrokerAbsent
 from producers.connection import BusError as BusError
 
 MAX_VALUE: Final = MAX_EVENT
+_MARKS: Final = 256
+"""How many marks are drawn at a time: each time is a call of the kernel."""
 
 
 class UnknownTopic(BusError):
@@ -52,7 +55,24 @@ def marked(topic: str, key: bytes) -> bytes:
     spec = TOPICS.get(topic)
     if spec is None or spec.compacted:
         return key
-    return key + b"/" + secrets.token_urlsafe(MARK_BYTES).encode()
+    return key + b"/" + _mark()
+
+
+_marks: Final[list[bytes]] = []
+"""Marks that no record has yet, of this process."""
+os.register_at_fork(after_in_child=_marks.clear)  # those are its parent's
+
+
+def _mark() -> bytes:
+    """Return `MARK_BYTES` of the system's randomness in base64, as no thread and no process has them twice."""
+    try:
+        return _marks.pop()
+    except IndexError:
+        drawn = os.urandom(MARK_BYTES * _MARKS)
+        several = [base64.urlsafe_b64encode(drawn[at : at + MARK_BYTES]) for at in range(0, len(drawn), MARK_BYTES)]
+        mark = several.pop()
+        _marks.extend(several)
+        return mark
 
 
 def place_of(event: Event, partitions: dict[str, int]) -> tuple[int, bytes, bytes]:

@@ -1,6 +1,8 @@
 """Where a bus puts an event, and what it says when there is none."""
 
+import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
@@ -9,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.events import DrawingSubmitted
+from contracts.records import key_of
 from producers.bus import BrokerAbsent, open_bus
-from producers.placement import partition_of
+from producers.placement import marked, partition_of
 
 
 @settings(deadline=None)
@@ -43,3 +46,24 @@ def test_buses_of_one_name_share_a_log_and_others_do_not():
         drawing.record_value()
     ]
     assert open_bus("memory://two").follow(["drawings.v1"], "start").poll(0) == []
+
+
+def test_no_two_records_have_one_mark_whatever_threads_and_processes_write_them():
+    def several(_: int) -> list[bytes]:
+        return [marked("drawings.v1", b"ada") for _ in range(500)]
+
+    with ThreadPoolExecutor(4) as threads:
+        here = [key for keys in threads.map(several, range(8)) for key in keys]
+    reading, writing = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(writing, b" ".join(several(0)))
+        os._exit(0)
+    os.close(writing)
+    here += several(0)
+    with os.fdopen(reading, "rb") as pipe:
+        there = pipe.read().split()
+    os.waitpid(child, 0)
+
+    assert len(there) == 500
+    assert len({*here, *there}) == len(here) + len(there)
+    assert {key_of(key) for key in (*here, *there)} == {b"ada"}
