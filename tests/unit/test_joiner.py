@@ -2,9 +2,12 @@
 
 import json
 import zlib
+from collections.abc import Callable
+from pathlib import Path
 from uuid import UUID
 
 import pytest
+from lz4 import frame
 
 from contracts.events import (
     MAX_CORRECTIONS,
@@ -330,7 +333,7 @@ def test_an_event_is_kept_as_its_record_says_it_unless_what_is_kept_is_not_all_t
         list(fold.settle(cells, 0))
         [(key, story)] = stories(cells).items()
         packed = cells[key].partition(b"\n")[2]
-        return (story.drawing or story.parts[0]), zlib.decompress(packed), names(cells[key], "ada")
+        return (story.drawing or story.parts[0]), frame.decompress(packed), names(cells[key], "ada")
 
     assert kept(first, as_sent) == (first, as_sent, True)
     earlier = drawing(at=-60)
@@ -340,6 +343,51 @@ def test_an_event_is_kept_as_its_record_says_it_unless_what_is_kept_is_not_all_t
     twice = answered([guess(), guess()])
     [once, value, _] = kept(twice, twice.record_value())
     assert value == once.record_value() != twice.record_value()
+
+
+CELLS = Path(__file__).parent / "story_cells"
+"""The cell of one story, as programs have written it, from the oldest form to today's."""
+
+
+def test_every_form_of_cell_that_was_ever_written_is_read_and_names_its_player():
+    cells = MemoryCells()
+    asked = drawing(asked=3, gold=True, picked=0.25, device="pen")
+    answers = [answered([guess(), guess(model="mxnet")]), answered([guess(model="kmeans")], at=3)]
+    given = [correction(), correction(correction="c2", label=3, at=5), withdrawal(correction="c2", at=6)]
+    folded(Joiner(), [asked, *answers, *given], cells)
+    [story] = stories(cells).values()
+    written = {path.stem: path.read_bytes() for path in CELLS.iterdir()}
+
+    assert {name: Story.of(cell) for name, cell in written.items()} == dict.fromkeys(("document", "zlib", "lz4"), story)
+    assert {(names(cell, "ada"), names(cell, "bob")) for cell in written.values()} == {(True, False)}
+    assert Story.of(written["zlib"]).cell() == written["zlib"]
+
+
+@pytest.mark.parametrize("form", ["document", "zlib", "lz4"])
+def test_a_cell_with_a_bit_that_has_turned_is_damaged_and_never_another_story(form):
+    def told(read: Callable[[bytes], object], cell: bytes) -> object:
+        try:
+            return read(cell)
+        except ValueError as wrong:
+            return str(wrong).rpartition(": ")[2]
+
+    cell = (CELLS / f"{form}.cell").read_bytes()
+    events = len(cell.partition(b"\n")[0]) + 1 if cell.startswith(b"{") else 2
+    as_written = Story.of(cell)
+
+    for place in range(events, len(cell), 7):
+        turned = bytearray(cell)
+        turned[place] ^= 1 << place % 8
+        assert told(Story.of, bytes(turned)) in ("the cell is damaged", as_written)  # the bit may say nothing of the content
+        assert told(lambda broken: names(broken, "bob"), bytes(turned)) in ("the cell is damaged", False)
+
+
+def test_a_cell_that_claims_a_huge_event_is_damaged_before_any_room_is_made_for_it():
+    claimed = frame.compress_begin(frame.create_compression_context(), source_size=1 << 40, content_checksum=True)
+    head = {"news": "2026-01-01T00:00:00Z", "drawing": True, "parts": 0, "sizes": [9], "packed": [len(claimed)]}
+
+    with pytest.raises(ValueError, match="1099511627776 bytes: the cell is damaged"):
+        Story.of(json.dumps(head).encode() + b"\n" + claimed)
 
 
 def test_a_story_that_an_older_program_has_written_is_read_and_goes_on():
