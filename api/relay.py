@@ -1,18 +1,17 @@
 """Runs the relay, which reads the bus and passes the events to subscribers, on the event loop (ways 1 and 2).
 
-It has three readers: on the loop itself one of the newest guesses, receipts and codes, for which players wait; in threads,
-since they read from the start, one of models and commands and one of scores. None of these grows with what was played: a start
-reads a bounded number of records (docs/decisions/0017), and players need not wait for the scores. Drawings are not read: they
-are known from their players, or from the guesses on them. Twice is harmless: every subscriber sees that an event came before.
+It has three readers: one of the newest guesses, receipts and codes, for which players wait; from the start, one of models and
+commands and one of scores. None of these grows with what was played: a start reads a bounded number of records
+(docs/decisions/0017) before the first socket is accepted, but for the scores, for which players need not wait. Drawings are not
+read: they are known from their players, or from the guesses on them. Twice is harmless: every subscriber sees that an event
+came before.
 A record that cannot be handled is told on rejected.v1 and passed over; topics that cannot be read, whatever went wrong, are
 opened again where they were left.
 """
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -34,7 +33,7 @@ from contracts.events import (
     SeatOffered,
     SignedEvent,
 )
-from contracts.ports import LoopBus, Partition, Record, Since
+from contracts.ports import LoopBus, Partition, Record
 from contracts.records import read, rejection
 from producers.connection import BusError
 from producers.pace import Pace
@@ -55,6 +54,8 @@ _POLL_S = 1.0
 _SHORT_POLL_S = 0.05
 """The timeout of a poll while the reader does not know whether all old records are read, or whether reading works again."""
 _AGAIN_S = 0.5
+_MOST_TOLD: Final = 64
+"""How many rejections may wait to be told before the readers wait for them."""
 _PACES: Final[Mapping[Sequence[str], Callable[[], Pace]]] = {
     LIVE: partial(Pace, rush=300, rush_s=0.008, most_s=0.030),
     STATE: partial(Pace, rush=20, rush_s=0.050),
@@ -96,17 +97,16 @@ class Relay:
         self._proofs = proofs
         self._bus = bus
         self._rejections = Rejections(bus)
+        self._telling: set[asyncio.Future[None]] = set()
         self._metrics = metrics
         self._subscribers: list[tuple[Subscriber, bool]] = []
         self._of_type: dict[tuple[type[Event], bool], list[Callable[[Any], object]]] = {}
-        self._stopping = threading.Event()
-        self._caught_up: dict[Sequence[str], threading.Event] = {topics: threading.Event() for topics in (LIVE, STATE, SCORES)}
-        self._since: dict[Sequence[str], Since] = {}
+        self._caught_up: set[Sequence[str]] = set()
+        """The readers that have published what was there when they began."""
         self._troubles: dict[Sequence[str], str] = {}
-        self._threads: list[threading.Thread] = []
-        self._listening: asyncio.Task[None] | None = None
-        self._heard: dict[Partition, int] = {}
-        """Up to where the loop's reader has published."""
+        self._readers: list[asyncio.Task[None]] = []
+        self._next: dict[Sequence[str], Mapping[Partition, int]] = {}
+        """Where each reader goes on: behind what it has published."""
         self._began = 0.0
 
     def subscribe(self, *subscribers: Subscriber, live_only: bool = False) -> None:
@@ -121,24 +121,20 @@ class Relay:
 
     def start(self) -> None:
         """Begin to read the bus; call this on the event loop."""
-        loop = asyncio.get_running_loop()
         self._began = time.monotonic()
-        newest: dict[Partition, int] = {
+        newest = {
             (topic, partition): -1 if topic == PreviewGuessed.topic else -NEWEST
             for topic in LIVE
             for partition in range(TOPICS[topic].partitions)
         }
-        self._listening = loop.create_task(self._listen(newest))
-        for topics in (STATE, SCORES):
-            thread = threading.Thread(target=self._read, args=(loop, topics), name=f"relay-{topics[0]}", daemon=True)
-            thread.start()
-            self._threads.append(thread)
+        since: dict[Sequence[str], Mapping[Partition, int]] = {LIVE: newest, STATE: {}, SCORES: {}}
+        self._readers = [asyncio.create_task(self._read(topics, places)) for topics, places in since.items()]
 
     @property
     def ready(self) -> bool:
         """Say whether subscribers have the events from before the start that players need."""
-        scores = self._caught_up[SCORES].is_set() or time.monotonic() - self._began > SCORES_S
-        return scores and self._caught_up[LIVE].is_set() and self._caught_up[STATE].is_set()
+        scores = SCORES in self._caught_up or time.monotonic() - self._began > SCORES_S
+        return scores and self._caught_up.issuperset((LIVE, STATE))
 
     @property
     def trouble(self) -> str:
@@ -147,59 +143,58 @@ class Relay:
 
     async def stop(self) -> None:
         """Stop reading, and wait for the readers to end."""
-        self._stopping.set()
-        if self._listening is not None:
-            self._listening.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._listening
-        for thread in self._threads:
-            await asyncio.to_thread(thread.join, 2.0)
+        for reader in self._readers:
+            reader.cancel()
+        await asyncio.gather(*self._readers, return_exceptions=True)
 
-    # --- in the threads
+    # --- the readers
 
-    def _read(self, loop: asyncio.AbstractEventLoop, topics: Sequence[str]) -> None:
-        self._since[topics] = "start"
-        begun = False
-        while not self._stopping.is_set():
+    async def _read(self, topics: Sequence[str], since: Mapping[Partition, int]) -> None:
+        self._next[topics] = since
+        begun = topics != STATE or self._proofs is None
+        while True:
             try:
-                if topics == STATE and self._proofs is not None and not begun:
-                    self._proofs.begin(all_records(self._bus, [CommandSettled.topic]))
+                if not begun:
+                    await asyncio.to_thread(self._begin_proofs)
                     begun = True
-                self._follow(loop, topics)
-                return
+                await self._follow(topics)
             except Exception as wrong:  # noqa: BLE001 whatever it was, what was left is read again
-                if loop.is_closed():
-                    return
                 self._failed(topics, wrong)
-                self._stopping.wait(_AGAIN_S)
+            await asyncio.sleep(_AGAIN_S)
+
+    def _begin_proofs(self) -> None:
+        assert self._proofs is not None
+        self._proofs.begin(all_records(self._bus, [CommandSettled.topic]))
 
     def _failed(self, topics: Sequence[str], wrong: Exception) -> None:
         self._troubles[topics] = f"reading {', '.join(topics)} failed: {wrong or type(wrong).__name__}"
         unforeseen = wrong if not isinstance(wrong, BusError) else None
         log.error("reading failed, opened again", topics=topics, error=str(wrong), exc_info=unforeseen)
 
-    def _follow(self, loop: asyncio.AbstractEventLoop, topics: Sequence[str]) -> None:
-        """Read until told to stop."""
-        tail = self._bus.follow(topics, self._since[topics])
-        caught_up = self._caught_up[topics]
-        live = caught_up.is_set()
+    async def _follow(self, topics: Sequence[str]) -> None:
+        """Read until it fails."""
+        tail = await self._bus.listen(topics, self._next[topics])
         pace = _PACES[topics]()
         try:
-            while not self._stopping.is_set():
-                if not live and tail.caught_up():
-                    live = True
-                    loop.call_soon_threadsafe(caught_up.set)
-                records = tail.poll(_POLL_S if live and topics not in self._troubles else _SHORT_POLL_S)
+            while True:
+                if topics not in self._caught_up and tail.caught_up():
+                    self._caught_up.add(topics)
+                live = topics in self._caught_up
+                records = await tail.poll(_POLL_S if live and topics not in self._troubles else _SHORT_POLL_S)
                 if records:
-                    loop.call_soon_threadsafe(self._publish, self._readings(records, live, self._reject), live)
-                    self._since[topics] = tail.positions()
+                    self._publish(self._readings(records, live), live)
+                    self._next[topics] = tail.positions()
                 self._troubles.pop(topics, None)
+                while len(self._telling) > _MOST_TOLD:
+                    await asyncio.wait(self._telling, return_when=asyncio.FIRST_COMPLETED)
                 if live and (wait_s := pace.wait_s(len(records), time.monotonic())):
-                    self._stopping.wait(wait_s)
+                    await asyncio.sleep(wait_s)
         finally:
-            tail.close()
+            await tail.close()
 
-    def _readings(self, records: Sequence[Record], live: bool, reject: Callable[[MessageRejected], object]) -> list[Reading]:
+    # --- what they read
+
+    def _readings(self, records: Sequence[Record], live: bool) -> list[Reading]:
         """Read the events of records; of counts, and of old records of a compacted topic, only the newest of each key."""
         newest: dict[str, int] = {}
         unproven = {(record.topic, record.offset) for record in records if not self._is_proven(record)}
@@ -215,7 +210,7 @@ class Relay:
                 continue
             event = read(record, STAGE)
             if isinstance(event, MessageRejected):
-                reject(event)
+                self._reject(event)
             elif event is not None and (record.topic, record.offset) not in unproven:
                 readings.append((record, event))
                 if whole:
@@ -231,41 +226,6 @@ class Relay:
         event = read(record, STAGE)
         return not isinstance(event, SignedEvent) or self._proofs.against(record, event) is None
 
-    def _reject(self, rejected: MessageRejected) -> None:
-        self._metrics.rejected.labels(rejected.source).inc()
-        self._rejections.tell(rejected)
-
-    # --- on the event loop
-
-    async def _listen(self, since: Mapping[Partition, int]) -> None:
-        while True:
-            try:
-                await self._hear(since)
-            except Exception as wrong:  # noqa: BLE001 whatever it was, players go on waiting for what comes next
-                self._failed(LIVE, wrong)
-                since = self._heard or since
-            await asyncio.sleep(_AGAIN_S)
-
-    async def _hear(self, since: Mapping[Partition, int]) -> None:
-        """Read what players wait for, until it cannot be read."""
-        tail = await self._bus.listen(LIVE, since)
-        caught_up = self._caught_up[LIVE]
-        pace = _PACES[LIVE]()
-        try:
-            while True:
-                if not caught_up.is_set() and tail.caught_up():
-                    caught_up.set()
-                live = caught_up.is_set()
-                records = await tail.poll(_POLL_S if live and LIVE not in self._troubles else _SHORT_POLL_S)
-                if records:
-                    self._publish(self._readings(records, live, self._reject_later), live)
-                    self._heard = tail.positions()
-                self._troubles.pop(LIVE, None)
-                if live and (wait_s := pace.wait_s(len(records), time.monotonic())):
-                    await asyncio.sleep(wait_s)
-        finally:
-            await tail.close()
-
     def _publish(self, readings: list[Reading], live: bool) -> None:
         for record, event in readings:
             failures: list[Exception] = []
@@ -275,11 +235,14 @@ class Relay:
                 except Exception as wrong:  # noqa: BLE001 a subscriber that fails keeps the event from no other
                     failures.append(wrong)
             if failures:  # a record is rejected once, for the first subscriber that could not handle it
-                self._reject_later(rejection(record, STAGE, failures[0]))
+                self._reject(rejection(record, STAGE, failures[0]))
 
-    def _reject_later(self, rejected: MessageRejected) -> None:
-        """Reject a record from the loop, which must not wait for the broker's acknowledgement of others: it brings them."""
-        asyncio.get_running_loop().run_in_executor(None, self._reject, rejected)
+    def _reject(self, rejected: MessageRejected) -> None:
+        """Reject a record from another thread: the loop must not wait for the broker's acknowledgement, since it brings it."""
+        self._metrics.rejected.labels(rejected.source).inc()
+        telling = asyncio.get_running_loop().run_in_executor(None, self._rejections.tell, rejected)
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
 
     def _takers(self, kind: type[Event], live: bool) -> list[Callable[[Any], object]]:
         takers = self._of_type.get((kind, live))

@@ -8,7 +8,7 @@ import asyncio
 import ipaddress
 from asyncio import BaseTransport
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -17,7 +17,9 @@ import structlog
 from starlette.datastructures import Headers
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
 from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
@@ -28,6 +30,8 @@ MAX_WAITING: Final = 512
 """How many frames may wait for a peer that does not read; a further frame closes the socket."""
 MAX_WAITING_CHARACTERS: Final = 1 << 18
 """How many characters the waiting frames may have together."""
+AT_ONCE: Final = 1 << 14
+"""How many characters of the frames that wait are written at once, rounded up to whole frames."""
 CONTROLS: Final = 32
 """How many pings and pongs may come at once; browsers send only the pongs that answer our pings."""
 CONTROLS_A_SECOND: Final = 2.0
@@ -42,7 +46,7 @@ CLOSE_S: Final = 1.0
 
 POLICY: Final = 1008
 INTERNAL_ERROR: Final = 1011
-_CUT: Final = "gamenight.cut"
+_WIRE: Final = "gamenight.wire"
 _QUIET: Final = frozenset({1000, 1001, 1005, 1006, 1012})
 
 log = structlog.get_logger(__name__)
@@ -54,6 +58,8 @@ class Connection:
     def __init__(self, socket: WebSocket) -> None:
         """Take over a socket that was accepted."""
         self._socket = socket
+        wire: dict[str, Any] = socket.scope["extensions"][_WIRE]
+        self._cut, self._send_texts = wire["cut"], wire["send_texts"]
         self._waiting: deque[str] = deque()
         self._characters = 0
         self._wake = asyncio.Event()
@@ -87,16 +93,24 @@ class Connection:
         try:
             while True:
                 while self._waiting:
-                    text = self._waiting.popleft()
-                    self._characters -= len(text)
-                    await self._socket.send_text(text)
+                    await self._send_texts(self._next())
                 if self._end is not None:
                     await self._socket.close(*self._end)
                     return
                 self._wake.clear()
                 await self._wake.wait()
-        except (WebSocketDisconnect, RuntimeError):
+        except (WebSocketDisconnect, ClientDisconnected, RuntimeError):
             return  # the socket is gone, which `listen` sees too
+
+    def _next(self) -> list[str]:
+        """Take frames that wait, up to `AT_ONCE` characters and at least one."""
+        texts: list[str] = []
+        size = 0
+        while self._waiting and size < AT_ONCE:
+            texts.append(self._waiting.popleft())
+            size += len(texts[-1])
+        self._characters -= size
+        return texts
 
     async def listen(self, hear: Callable[[str | bytes], None]) -> None:
         """Call ``hear`` with each message of the peer, until the peer or `close` ends the socket; bytes are a binary frame."""
@@ -116,9 +130,7 @@ class Connection:
             self.code = self._end[0]
             await asyncio.wait([self._writer], timeout=CLOSE_S)
         self._writer.cancel()
-        cut = self._socket.scope["extensions"].get(_CUT)
-        if cut is not None:
-            cut["cut"](*(self._end or (1000, "")))
+        self._cut(*(self._end or (1000, "")))
         if self.code not in _QUIET:
             log.warning("socket ended", code=self.code, reason=self._end[1] if self._end else "", path=self._socket.url.path)
 
@@ -140,10 +152,10 @@ class Protocol(WebSocketsSansIOProtocol):
         self._controls = full_bucket(CONTROLS, CONTROLS_A_SECOND, self.loop.time())
 
     def handle_connect(self, event: Request) -> None:
-        """Begin the handshake, and give the app a way to `cut` the socket."""
+        """Begin the handshake, and give the app ways to `cut` the socket and to write several frames at once."""
         super().handle_connect(event)
         if self.handshake_initiated and not self.handshake_complete:
-            self.scope["extensions"][_CUT] = {"cut": self.cut}
+            self.scope["extensions"][_WIRE] = {"cut": self.cut, "send_texts": self.send_texts}
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes, a little at a time; bytes after a broken frame are read and dropped."""
@@ -159,6 +171,22 @@ class Protocol(WebSocketsSansIOProtocol):
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and self.close_sent:
             self.handshake_complete = True
+
+    async def send_texts(self, texts: Iterable[str]) -> None:
+        """Send some frames by one write, which uvloop hands to the kernel at once; wait first if the peer does not read.
+
+        Raises:
+            ClientDisconnected: If the socket is closed.
+        """
+        await self.writable.wait()
+        if self.disconnected or self.close_sent:
+            raise ClientDisconnected
+        try:
+            for text in texts:
+                self.conn.send_text(text.encode())
+        except InvalidState:
+            raise ClientDisconnected from None
+        self.transport.write(b"".join(self.conn.data_to_send()))
 
     def handle_ping(self) -> None:
         """Answer a ping, unless the peer sends too many."""

@@ -1360,6 +1360,8 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Simulate players who draw as the writers of data/pen did; exit status 1 if anything was lost or doubled."""
+    import uvloop
+
     from producers.simulation_options import SimulationOptions
 
     settings = Settings.load()
@@ -1376,7 +1378,7 @@ def simulate(
         late_s=LATE_S,
         seed=seed,
     )
-    raise typer.Exit(asyncio.run(_simulate(options, audit, as_json)))
+    raise typer.Exit(uvloop.run(_simulate(options, audit, as_json)))
 
 
 async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:

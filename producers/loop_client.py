@@ -2,8 +2,8 @@
 
 kafka-python sends and reads in threads of its own, which take turns with a loop beside them: a drawing came to the broker, and
 a guess back, milliseconds later for it, and the API was dearer by a third in a rush (docs/decisions/0051). `KafkaBus` hands
-over to a `LoopSender` while it is attached to a loop; who may wait goes on with kafka-python, but for the archive and the
-observations, which read every example: aiokafka's parser is compiled, and costs a third to a half less.
+over to a `LoopSender` while it is attached to a loop, and all that the API follows a `LoopTail` reads. Who may wait goes on
+with kafka-python, but for the archive and the observations: they read every example, and aiokafka's parser is compiled.
 """
 
 import asyncio

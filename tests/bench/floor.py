@@ -5,7 +5,6 @@ produce, consume, WebSocket out. Both play on one machine and one broker, in tur
 pace (row `one` of `tests.bench.loop`), so the result is a ratio, which can be compared with another machine's.
 """
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import Annotated, Any
 
 import orjson
 import typer
+import uvloop
 from rich.console import Console
 from rich.table import Table
 
@@ -80,7 +80,7 @@ def _there(url: str) -> bool:
 def play(url: str, seed: int, drawings: int, teaching: bool) -> SimulationReport:
     """Simulate a player, as in row `one`: 2.5 drawings a second with two previews each, whether answered or not."""
     odds = {} if teaching else {"correct_probability": 0, "confirm_probability": 0}
-    report = asyncio.run(simulate(SimulationOptions(url=url, players=1, drawings=drawings, speed=10, seed=seed, **odds)))
+    report = uvloop.run(simulate(SimulationOptions(url=url, players=1, drawings=drawings, speed=10, seed=seed, **odds)))
     if report.seen.get("unfinished") or report.errors:
         raise RuntimeError(f"{url}: {report.seen.get('unfinished', 0)} drawings unfinished, errors {report.errors}")
     return report

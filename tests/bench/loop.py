@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import orjson
 import typer
+import uvloop
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -53,7 +54,7 @@ def play(game: Product, title: str, seed: int, **options: Any) -> SimulationRepo
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task(title, total=options["drawings"])
         chosen = SimulationOptions(url=game.url, seed=seed, **options)
-        return asyncio.run(simulate(chosen, lambda done, _: bar.update(task, completed=done)))
+        return uvloop.run(simulate(chosen, lambda done, _: bar.update(task, completed=done)))
 
 
 def latencies(report: SimulationReport) -> Row:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, NamedTuple
 import orjson
 import psutil
 import typer
+import uvloop
 from rich.console import Console
 from rich.table import Table
 
@@ -124,7 +125,7 @@ def main(
         for side, root in sides(beside).items():
             with product(root=root) as game:
                 game.start()
-                found = asyncio.run(play_all(game, loads, seconds, seed + number, side))
+                found = uvloop.run(play_all(game, loads, seconds, seed + number, side))
             result["rounds"].append({side: found})
             told += [(side, row) for row in found.values()]
     console.print(table(told))

@@ -5,7 +5,6 @@ taken from the operator's command to the first guess of `river` that has all of 
 for the forgetting to its certificate. Then every file of the home is looked through for the player's id.
 """
 
-import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Annotated, Any, Final
 
 import httpx
 import typer
+import uvloop
 
 from contracts.events import GuessMade, LessonTaught, decode
 from contracts.ports import Bus
@@ -33,7 +33,7 @@ _HONEST: Final = {"correct_probability": 1.0, "confirm_probability": 1.0, "answe
 def play(url: str, players: int, drawings: int, **odds: float) -> Any:
     """Let simulated people play."""
     options = {"url": url, "players": players, "drawings": drawings, "speed": 0.0, "previews": 0, "patience_s": 60.0, **odds}
-    return asyncio.run(simulate(SimulationOptions.model_validate(options)))
+    return uvloop.run(simulate(SimulationOptions.model_validate(options)))
 
 
 def taught(bus: Bus) -> tuple[int, dict[str, int]]:

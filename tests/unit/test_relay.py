@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -552,48 +551,8 @@ def on(bus: Bus, topic: str) -> list[Any]:
     return events
 
 
-@pytest.mark.parametrize("topics", [STATE, SCORES], ids=["state", "scores"])
-def test_a_reader_gathers_by_the_pace_of_what_came(bus, monkeypatch, topics):
-    class Answers(Pace):
-        def wait_s(self, n: int, now: float) -> float:
-            return 0.001 * n
-
-    class Stopping(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            waits.append(timeout)
-            return self.is_set()
-
-    class Tail:
-        def caught_up(self) -> bool:
-            return True
-
-        def poll(self, timeout_s: float) -> list[Record]:
-            if not come:
-                stopping.set()
-            return come.pop(0) if come else []
-
-        def positions(self) -> dict[Partition, int]:
-            return {}
-
-        def close(self) -> None:
-            """Nothing is open."""
-
-    waits: list[float | None] = []
-    record = bus.publish(guess("d1", 7)).result()
-    come = [[record], [], [record] * 3]
-    stopping = Stopping()
-    relay = Relay(bus, Metrics())
-    relay._stopping = stopping
-    relay._since[topics] = "end"
-    monkeypatch.setattr(bus, "follow", lambda topics, since: Tail())
-    monkeypatch.setattr("api.relay._PACES", {topics: lambda: Answers(rush=1, rush_s=1)})
-
-    relay._follow(SimpleNamespace(call_soon_threadsafe=lambda *_: None), topics)
-
-    assert waits == [0.001, 0.003]
-
-
-async def test_the_reader_on_the_loop_gathers_by_the_pace_too_and_goes_on_where_it_was_after_a_failure(bus, monkeypatch):
+@pytest.mark.parametrize("topics", [LIVE, STATE, SCORES], ids=["live", "state", "scores"])
+async def test_a_reader_gathers_by_the_pace_of_what_came_and_goes_on_where_it_was_after_a_failure(bus, monkeypatch, topics):
     class Answers(Pace):
         def wait_s(self, n: int, now: float) -> float:
             return 0.001 * n
@@ -604,7 +563,7 @@ async def test_the_reader_on_the_loop_gathers_by_the_pace_too_and_goes_on_where_
 
         async def poll(self, timeout_s: float) -> list[Record]:
             if not come:
-                relay._listening.cancel()
+                reader.cancel()
                 await asyncio.Event().wait()
             if (records := come.pop(0)) is None:
                 raise BusError("the broker is away")
@@ -627,18 +586,61 @@ async def test_the_reader_on_the_loop_gathers_by_the_pace_too_and_goes_on_where_
     record = bus.publish(guess("d1", 7)).result()
     come = [[record], [], None, [record] * 3]
     monkeypatch.setattr(bus, "listen", listen)
-    monkeypatch.setattr("api.relay._PACES", {LIVE: lambda: Answers(rush=1, rush_s=1)})
+    monkeypatch.setattr("api.relay._PACES", {topics: lambda: Answers(rush=1, rush_s=1)})
     relay = Relay(bus, Metrics())
-    relay._listening = asyncio.create_task(relay._listen({("guesses.v1", 0): -500}))
+    reader = asyncio.create_task(relay._read(topics, {("guesses.v1", 0): -500}))
     monkeypatch.setattr("api.relay.asyncio.sleep", sleep)
 
     with pytest.raises(asyncio.CancelledError):
-        await relay._listening
+        await reader
 
     assert waits[:3] == [0.001, 0.5, 0.003]
     assert asked == [{("guesses.v1", 0): -500}, {("guesses.v1", 0): 6}]
     assert len(closed) == 2
     assert relay.trouble == ""
+
+
+async def test_readers_wait_while_too_much_is_still_to_be_rejected_and_the_loop_goes_on(bus, monkeypatch):
+    class Listener:
+        def caught_up(self) -> bool:
+            return True
+
+        async def poll(self, timeout_s: float) -> list[Record]:
+            polled.append(len(polled))
+            await asyncio.sleep(0)
+            return [Record("guesses.v1", 0, len(polled), b"ada", b"no event", 1)]
+
+        def positions(self) -> dict[Partition, int]:
+            return {}
+
+        async def close(self) -> None:
+            """Nothing is open."""
+
+    async def listen(topics, since):
+        return Listener()
+
+    async def has(count: int) -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            while len(polled) < count:
+                await asyncio.sleep(0.001)
+
+    polled, broker = [], threading.Event()
+    monkeypatch.setattr(bus, "listen", listen)
+    monkeypatch.setattr("api.relay._MOST_TOLD", 2)
+    monkeypatch.setattr("api.relay._PACES", {LIVE: lambda: Pace(rush=1e9, rush_s=0)})
+    relay = Relay(bus, Metrics())
+    monkeypatch.setattr(relay._rejections, "tell", lambda rejected: broker.wait(DEADLINE_S))
+    reader = asyncio.create_task(relay._read(LIVE, {}))
+    try:
+        await has(3)
+        for _ in range(50):
+            await asyncio.sleep(0.001)
+        assert len(polled) == 3
+        broker.set()
+        await has(10)
+    finally:
+        broker.set()
+        reader.cancel()
 
 
 def test_one_who_plays_alone_is_never_waited_for():
