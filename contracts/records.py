@@ -17,6 +17,7 @@ KEPT_BYTES: Final = 700_000
 KEPT_KEY_BYTES: Final = 16_384
 AHEAD: Final = timedelta(minutes=1)
 """How far a writer's clock may be ahead of the broker's."""
+_AHEAD_S: Final = AHEAD.total_seconds()
 MARK_BYTES: Final = 9
 """The random bytes in the mark of a record's key: see `producers.placement.marked`."""
 _MARKED: Final = re.compile(rb"(.*)/[A-Za-z0-9_-]{12}", re.DOTALL)
@@ -56,11 +57,13 @@ def dated(event: Event, timestamp_ms: int) -> Event:
     """Return the event with no time over `AHEAD` after its record's; 0 or less: the record's time is not known."""
     if timestamp_ms <= 0:
         return event
-    latest_s = timestamp_ms / 1000 + AHEAD.total_seconds()
-    late = [name for name in event.times if getattr(event, name).timestamp() > latest_s]
-    if not late:
-        return event
-    return event.model_copy(update=dict.fromkeys(late, datetime.fromtimestamp(timestamp_ms / 1000, UTC)))
+    latest_s = timestamp_ms / 1000 + _AHEAD_S
+    late = None
+    for name in event.times:  # a loop, since most have one time: this is done for every record that anybody reads
+        if getattr(event, name).timestamp() > latest_s:
+            late = late or dict[str, datetime]()
+            late[name] = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+    return event.model_copy(update=late) if late else event
 
 
 def rejection(record: Record, stage: str, wrong: BaseException) -> MessageRejected:

@@ -80,6 +80,8 @@ class Correction:
 
 PlayerEvent = GuessMade | GuessMissed | CorrectionReceipt
 """An event that its player is told of."""
+Hops = dict[str, float]
+"""How long a guess took, in milliseconds, by hop."""
 
 
 class RecentDrawings:
@@ -89,12 +91,12 @@ class RecentDrawings:
 
     def __init__(
         self,
-        frame_of: Callable[[PlayerEvent], str],
+        frame_of: Callable[[PlayerEvent, Hops | None], str],
         max_drawings: int = MAX_DRAWINGS,
         max_corrections: int = MAX_CORRECTIONS,
         max_told: int = MAX_TOLD,
     ) -> None:
-        """Start empty; ``frame_of`` gives the frame by which a player is told an event."""
+        """Start empty; ``frame_of`` gives the frame by which a player is told an event, a guess with the hops that are told."""
         self._frame_of = frame_of
         self._drawings: FIFOCache[UUID, Drawing] = FIFOCache(max_drawings)
         self._corrections: FIFOCache[UUID, Correction] = FIFOCache(max_corrections)
@@ -156,8 +158,8 @@ class RecentDrawings:
         drawn = {drawing.player_id for drawing in self._drawings.values()}
         return drawn | {given.player_id for given in self._corrections.values()}
 
-    def timed(self, guess: GuessMade, at: datetime, now: float) -> GuessMade:
-        """Return a guess with its hops up to here, in hundredths of a millisecond.
+    def timed(self, guess: GuessMade, at: datetime, now: float) -> Hops:
+        """Return a guess's hops up to here, in hundredths of a millisecond.
 
         `bus_out` is how long it was on the bus; `total` is there if this process received the frame of the finished drawing.
 
@@ -171,27 +173,31 @@ class RecentDrawings:
         drawing = self._drawings.get(guess.drawing_id)
         if guess.final and drawing is not None and drawing.received_at is not None and drawing.sought_at is None:
             hops["total"] = _hundredths((now - drawing.received_at) * 1000)
-        return guess.model_copy(update={"hops": hops})
+        return hops
 
-    def apply(self, event: PlayerEvent) -> str | None:
-        """Apply an event from the bus, a guess after it was `timed`; return the frame for its player.
+    def apply(self, event: PlayerEvent, hops: Hops | None = None) -> str | None:
+        """Apply an event from the bus; return the frame for its player.
+
+        Args:
+            event: The event.
+            hops: Of a guess, from `timed`; None: as they were on the bus.
 
         Returns:
             None if the event came before, or answers an unfinished drawing that is finished by now.
         """
         match event:
             case GuessMade():
-                return self._guessed(event)
+                return self._guessed(event, hops)
             case GuessMissed():
                 return self._missed(event)
             case CorrectionReceipt():
                 return self._receipted(event)
 
-    def _guessed(self, guess: GuessMade) -> str | None:
+    def _guessed(self, guess: GuessMade, hops: Hops | None) -> str | None:
         drawing = self._drawings.get(guess.drawing_id)
         if drawing is not None and (drawing.player_id != guess.player_id or not guess.final or guess.model in drawing.guesses):
             return None
-        text = self._frame_of(guess)
+        text = self._frame_of(guess, hops)
         if guess.final:
             drawing = drawing or self.add_drawing(guess.drawing_id, guess.player_id)  # it was answered, so it is on the log
             drawing.kept = True
@@ -204,7 +210,7 @@ class RecentDrawings:
         if drawing.player_id != miss.player_id or miss.model in drawing.guesses or miss.model in drawing.misses:
             return None
         drawing.kept = True
-        drawing.misses[miss.model] = text = self._frame_of(miss)
+        drawing.misses[miss.model] = text = self._frame_of(miss, None)
         return text
 
     def _receipted(self, receipt: CorrectionReceipt) -> str | None:
@@ -212,7 +218,7 @@ class RecentDrawings:
         identity = (receipt.outcome.value, receipt.stage)
         if correction.player_id != receipt.player_id or identity in correction.receipts:
             return None
-        correction.receipts[identity] = text = self._frame_of(receipt)
+        correction.receipts[identity] = text = self._frame_of(receipt, None)
         return text
 
 

@@ -50,15 +50,14 @@ class PlayerFeed:
         if isinstance(event, self._board.takes):
             self._broadcast(self._board.apply(event))
         if isinstance(event, GuessMade | GuessMissed | CorrectionReceipt) and self._shown(event):
-            if isinstance(event, GuessMade):
-                event = self._recent.timed(event, now(), self._clock())
-            text = self._recent.apply(event)
+            hops = self._recent.timed(event, now(), self._clock()) if isinstance(event, GuessMade) else None
+            text = self._recent.apply(event, hops)
             if text is not None:
                 self._game.deliver(event.player_id, text)
                 if isinstance(event, CorrectionReceipt):
                     self._metrics.learned(event, self._clock())
-                if isinstance(event, GuessMade) and "total" in event.hops:
-                    self._metrics.guessed(event.model, event.hops)
+                if isinstance(event, GuessMade) and hops is not None and "total" in hops:
+                    self._metrics.guessed(event.model, hops)
 
     def _broadcast(self, changes: Iterable[StateChange]) -> None:
         for change in changes:

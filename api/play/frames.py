@@ -213,11 +213,11 @@ class Error(_FromServer):
     drawing_id: UUID | None = None
 
 
-def frame_of(event: GuessMade | GuessMissed | CorrectionReceipt) -> str:
-    """Return the frame by which its player is told of an event, as text."""
+def frame_of(event: GuessMade | GuessMissed | CorrectionReceipt, hops: Mapping[str, float] | None = None) -> str:
+    """Return the frame by which its player is told of an event, as text; a guess with other ``hops`` than its own, if given."""
     match event:
         case GuessMade():
-            return _guess_text(event)
+            return _guess_text(event, event.hops if hops is None else hops)
         case GuessMissed():
             return Missed(drawing_id=event.drawing_id, model=event.model, resting=event.resting, why=event.why).text()
         case CorrectionReceipt():
@@ -264,7 +264,7 @@ def _lines(ink: bytes) -> list[str]:
     return [pixels[start : start + 28] for start in range(0, len(pixels), 28)]
 
 
-def _guess_text(guess: GuessMade) -> str:
+def _guess_text(guess: GuessMade, hops: Mapping[str, float]) -> str:
     """Return the `Guess` frame of a guess, as text; it is built by hand, since it is most of what the API does.
 
     The guess is checked, its probabilities are rounded, and its hops go up to this socket.
@@ -278,7 +278,7 @@ def _guess_text(guess: GuessMade) -> str:
         "confidence": guess.probabilities[guess.label],
         "probabilities": guess.probabilities,
         "final": guess.final,
-        "hops": guess.hops,
+        "hops": hops,
         "role": guess.role,
     }
     if guess.fallback is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import threading
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from typing import assert_never
@@ -76,6 +77,7 @@ class Game:
         self._metrics = metrics
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
 
     @property
     def online(self) -> int:
@@ -84,7 +86,7 @@ class Game:
 
     async def play(self, connection: Connection, guest: Guest) -> None:
         """Serve one accepted socket until it ends."""
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         session = Session(self._lobby, self._clock(), guest)
         self._connections[session] = connection
 
@@ -188,8 +190,10 @@ class Game:
         loop = self._loop
         assert loop is not None
 
-        def settled(future: "Future[Record]") -> None:  # the bus may call this in another thread
-            if not loop.is_closed():
+        def settled(future: "Future[Record]") -> None:
+            if threading.get_ident() == self._thread:  # the bus is attached to the loop, and nobody must be woken
+                loop.call_soon(self._settled, session, event, began, future.exception())
+            elif not loop.is_closed():
                 loop.call_soon_threadsafe(self._settled, session, event, began, future.exception())
 
         self._bus.publish(event).add_done_callback(settled)

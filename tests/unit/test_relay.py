@@ -521,7 +521,7 @@ def test_the_total_is_told_only_by_the_process_that_had_the_frame():
     recent.add_drawing(named("d1"), "ada", received_at=10.0)
 
     def hops(made: GuessMade) -> dict[str, float]:
-        text = recent.apply(recent.timed(made, made.at + timedelta(milliseconds=1.25), 10.025))
+        text = recent.apply(made, recent.timed(made, made.at + timedelta(milliseconds=1.25), 10.025))
         assert text is not None
         told: dict[str, float] = orjson.loads(text)["hops"]
         return told
