@@ -98,7 +98,7 @@ class Event(BaseModel):
 
     def record_value(self) -> bytes:
         """Return the record's value on the bus: JSON, UTF-8."""
-        return self.model_dump_json().encode()
+        return self.__pydantic_serializer__.to_json(self)
 
     def partition(self) -> int | None:
         """Return the partition that the event must go to; None: the one that its key hashes to."""

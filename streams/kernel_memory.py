@@ -43,6 +43,7 @@ _SLIP: Final = 10.0
 _STRANGE: Final = 0.6  # below this ``r`` the shared model's guesses begin to count as signs
 _TRUST: Final = 6.0
 _OF_LABELS: Final = 8
+_GIVEN: Final = 2.0 * np.eye(DIGITS)
 _UNIT: Final = 128.0  # an embedding of length 4 has 32 to the unit in the base's rows
 
 _Single = NDArray[np.float32]
@@ -50,7 +51,11 @@ _Single = NDArray[np.float32]
 
 def _alike(some: _Single, others: _Single) -> _Single:
     """Return how much outlines are alike, ``h``."""
-    made: _Single = _BY_OUTLINE * np.exp(_OUTLINE_SHARPNESS * (some @ others.T - 1.0))
+    made: _Single = some @ others.T
+    made -= 1.0
+    made *= _OUTLINE_SHARPNESS
+    np.exp(made, out=made)
+    made *= _BY_OUTLINE
     return made
 
 
@@ -105,27 +110,30 @@ class _Seen:
     """Their products are h_Z' (h_ZZ + 3)^-1 h_Z: shape (n, m)."""
 
     @classmethod
-    def of(cls, rows: Rows, places: NDArray[np.intp], prior: Prior) -> "_Seen":
-        """Look at the rows of these places."""
-        made = outlines_of_ink(rows["ink"][places])
+    def of(cls, rows: Rows, places: NDArray[np.intp], prior: Prior, drawn: "Compared | None" = None) -> "_Seen":
+        """Look at the rows of these places; ``drawn`` is of the same drawings, if they were looked at already."""
+        if not len(places):
+            return cls(
+                places, *(np.empty((0, len(one)), np.float32) for one in (prior.metric, prior.opposed.T, prior.opposing))
+            )
         # a row at a time, (n, 1, d) times (d, d): the bits of a product of matrices depend on how many rows there are
         directions = _units(rows["embedding"][places])[:, None] @ prior.metric
-        against = _alike(made[:, None], prior.opposed) @ prior.opposing
-        return cls(places, directions[:, 0].astype(np.float32), made, against[:, 0])
+        made = outlines_of_ink(rows["ink"][places]) if drawn is None else drawn.outlines
+        near = _alike(made[:, None], prior.opposed) if drawn is None else drawn.to_opposed[:, None]
+        return cls(places, directions[:, 0].astype(np.float32), made, (near @ prior.opposing)[:, 0])
 
-    def changing(self, rows: Rows, place: int, prior: Prior) -> "_Seen":
-        """Return this for other rows, of which only the one at a place is not as it was."""
+    def changing(self, rows: Rows, place: int, prior: Prior, drawn: "Compared | None") -> "_Seen":
+        """Return this for other rows, of which only the one at a place, of the drawing ``drawn``, is not as it was."""
         places = in_order(rows, remembered(rows))
-        left, new = places != place, places[places == place]
-        stays, more = self.places != place, _Seen.of(rows, new, prior)
-
+        new = places[places == place]
+        more = _Seen.of(rows, new, prior, drawn)
         newest = len(new) == 1 and places[-1] == place and len(self.places) < len(places)
 
         def joined(kept: _Single, added: _Single) -> _Single:
             if newest:  # as most are
                 return np.concatenate([kept, added])
-            both = np.empty((len(places), kept.shape[1]), np.float32)
-            both[left], both[~left] = kept[stays], added
+            both, left = np.empty((len(places), kept.shape[1]), np.float32), places != place
+            both[left], both[~left] = kept[self.places != place], added
             return both
 
         return _Seen(
@@ -148,8 +156,8 @@ class _Learned:
     """Shape (n, 10), for how much each of these is like the drawing in question."""
     by_opposed: _Single
     """Shape (m, 10), the same for the base's drawings."""
-    by_sign: Floats
-    """Shape (10, 10), for the shared model's probabilities."""
+    by_sign: Floats | None
+    """Shape (10, 10), for the shared model's probabilities; None: they are no signs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,19 +213,16 @@ class Player:
         rows = len(self.memory.rows)
         return 1 + rows + _OF_LABELS if rows else 1
 
-    def learning(self, memory: Memory, place: int, means: Mapping[str, float] | None) -> "Player":
-        """Return the player with another memory, of which only the row at a place is not as it was, and with these means."""
-        prior = self._prior
-        seen = None if prior is None else self._looked(prior).changing(memory.rows, place, prior)
-        return Player(memory, prior, means, seen)
+    def learning(
+        self, memory: Memory, place: int, means: Mapping[str, float] | None, drawn: Compared | None = None
+    ) -> "Player":
+        """Return the player with another memory, of which only the row at a place is not as it was, and with these means.
 
-    def outline(self, place: int) -> _Single:
-        """Return the outline of the labelled drawing at a place, shape (1, `OUTLINE`)."""
-        if self._prior is None:
-            raise LookupError("a player without anything known before remembers no drawing")
-        seen = self._looked(self._prior)
-        made: _Single = seen.outlines[seen.places == place]
-        return made
+        ``drawn``: the drawing of that row, if it is looked at already.
+        """
+        prior = self._prior
+        seen = None if prior is None else self._looked(prior).changing(memory.rows, place, prior, drawn)
+        return Player(memory, prior, means, seen)
 
     def answer(self, embeddings: NDArray[np.float32], rasters: NDArray[np.uint8], shared: Floats) -> Floats:
         """Answer by the formula above.
@@ -242,11 +247,15 @@ class Player:
         known = self._learned()
         if known is None:
             return shared
-        votes = drawn.units @ known.by_embedding + shared @ known.by_sign
+        votes = drawn.units @ known.by_embedding
+        if known.by_sign is not None:
+            votes += shared @ known.by_sign
         votes += _alike(drawn.outlines, known.outlines) @ known.by_outline + drawn.to_opposed @ known.by_opposed
-        votes -= votes.max(axis=1, keepdims=True)
-        p: Floats = (shared + FLOOR) * np.exp(SHARPNESS * votes)
-        p /= p.sum(axis=1, keepdims=True)
+        votes -= np.maximum.reduce(votes, axis=1, keepdims=True)
+        votes *= SHARPNESS
+        p: Floats = np.exp(votes, out=votes)
+        p *= shared + FLOOR
+        p /= np.add.reduce(p, axis=1, keepdims=True)
         return p
 
     def pick(self, player_id: str, arms: Sequence[ModelName], means: Mapping[str, float]) -> tuple[ModelName, int]:
@@ -269,7 +278,7 @@ class Player:
         """Return what the labels come to, which is solved for when it is asked for first; None: there are none."""
         if self._known is None and self._prior is not None and len(self.memory.rows):
             seen = self._looked(self._prior)
-            self._known = _learned(self.memory.rows[seen.places], seen, self._prior) if len(seen.places) else None
+            self._known = _learned(self.memory.rows.take(seen.places), seen, self._prior) if len(seen.places) else None
         return self._known
 
 
@@ -292,9 +301,9 @@ def _learned(rows: Rows, seen: _Seen, prior: Prior) -> _Learned:
         signs = np.exp(SHARPNESS * scores)
         signs /= signs.sum(axis=1, keepdims=True)
         alike = dsyrk(by_sign, signs.T, 1.0, alike, trans=1, lower=1, overwrite_c=1)
-    alike[np.diag_indices(count)] += np.where(hit, _SURE, _SURE + _SLIP * r**4)
+    alike.T.reshape(-1)[:: count + 1] += np.where(hit, _SURE, _SURE + _SLIP * r**4)
     lacking = -0.1 - scores
-    lacking[np.arange(count), rows["label"]] += 2.0
+    lacking += _GIVEN.take(rows["label"], axis=0)
     root, failed = dpotrf(alike, lower=1, clean=0, overwrite_a=1)
     if failed:
         raise AssertionError("labels cannot be solved for: their drawings and the noise make no positive matrix")
@@ -305,5 +314,5 @@ def _learned(rows: Rows, seen: _Seen, prior: Prior) -> _Learned:
         seen.outlines,
         by_outline,
         -(prior.opposing @ (seen.against.T @ by_outline)),
-        np.zeros((DIGITS, DIGITS)) if signs is None else by_sign * (signs.T @ votes),
+        None if signs is None else by_sign * (signs.T @ votes),
     )

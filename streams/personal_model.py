@@ -48,10 +48,10 @@ from streams.additive import Floats
 from streams.all_players import AT_FIRST, AllPlayers, Means
 from streams.bandit import Belief, outcomes
 from streams.blend import BlendWeights, blend_weights
-from streams.kernel_memory import GENERATION, Player, Prior
+from streams.kernel_memory import GENERATION, Compared, Player, Prior
 from streams.online_base import Base
 from streams.online_model import SHARED
-from streams.outline import look_at
+from streams.outline import look_at, outlines_of_ink
 from streams.player_memory import (
     NO_ROWS,
     ROW,
@@ -248,8 +248,9 @@ class PersonalModels:
             labelled = in_order(rows, rows["label"] != NONE)
             counts = outcomes(rows["label"][labelled], heard.labels[labelled], heard.models)
             belief = Belief(corrections, *counts)
-        after = player.learning(Memory(rows, heard, belief, before.resets), place, None if news else player.means)
-        said = [_receipt(event, player, after, after.outline(place), cells.at)] if learns else []
+        drawn = _drawn(event, player, row) if learns else None
+        after = player.learning(Memory(rows, heard, belief, before.resets), place, None if news else player.means, drawn)
+        said = [] if drawn is None else [_receipt(event, player, after, drawn, cells.at)]
         write(cells, event.player_id, after.memory, place)
         return after, said
 
@@ -293,16 +294,19 @@ def _place(rows: Rows, row: Rows) -> int | None:
     return oldest if age_of(row, 0) > age_of(rows, oldest) else None
 
 
-def _receipt(
-    example: ExampleLabelled, before: Player, after: Player, outline: NDArray[np.float32], at: datetime
-) -> CorrectionReceipt:
+def _drawn(example: ExampleLabelled, player: Player, row: Rows) -> Compared:
+    """Look at the drawing of an example, and of its row, as for an answer to it."""
+    if example.features is None:
+        raise AssertionError("nothing is learned without features")
+    return player.compared(np.frombuffer(example.features.embedding, "<f4")[None], outlines_of_ink(row["ink"]))
+
+
+def _receipt(example: ExampleLabelled, before: Player, after: Player, drawn: Compared, at: datetime) -> CorrectionReceipt:
     """Make the receipt: the player's model before and after, given the shared model's guess as it was shown."""
     shared = _shared(example)
-    if example.features is None or example.label is None or shared is None:
-        raise AssertionError("nothing is learned without features, label and the shared model's guess")
-    embedding = np.frombuffer(example.features.embedding, "<f4")[None]
+    if example.label is None or shared is None:
+        raise AssertionError("nothing is learned without a label and the shared model's guess")
     p_shared = np.array([shared.probabilities])
-    drawn = after.compared(embedding, outline)
     return CorrectionReceipt(
         at=at,
         correction_id=example.correction_id,

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from struct import Struct
 from typing import Any, Final
 
 import numpy as np
@@ -36,7 +37,13 @@ FLOOR: Final = 0.002
 """What is added to each probability of the shared model, which is published with six digits, before its logarithm is taken."""
 _LEAST_SCORE: Final = -0.3
 _PARTS: Final = 15  # of a score: it is kept in four bits, from -0.3 to 0.7
+_sorted: Final = json.JSONEncoder(sort_keys=True).encode
+_SCORES: Final = np.array([divmod(kept, _PARTS + 1) for kept in range(256)]) / _PARTS + _LEAST_SCORE
+"""The two scores of each byte, shape (256, 2)."""
 _LARGEST: Final = 127
+_MICROSECOND: Final = timedelta(microseconds=1)
+_HEAD: Final = Struct("<qQQi")
+"""How every kind of row begins: with ``at``, ``high``, ``low`` and ``revision``."""
 ROWS_A_CELL: Final = 8
 ROW: Final = np.dtype(
     [
@@ -64,9 +71,8 @@ NO_ROWS: Final = np.empty(0, ROW)
 def labelled_row(example: ExampleLabelled, kind: np.dtype[Any]) -> Rows:
     """Make a row of some kind, shape (1,), with what an example says of its drawing and label; all else is zero."""
     row = np.zeros(1, kind)
-    row["at"] = (example.drawn_at - _EPOCH) // timedelta(microseconds=1)
-    row["high"], row["low"] = divmod(example.drawing_id.int, 1 << 64)
-    row["revision"] = example.revision
+    at = (example.drawn_at - _EPOCH) // _MICROSECOND
+    _HEAD.pack_into(row.data, 0, at, *divmod(example.drawing_id.int, 1 << 64), example.revision)
     row["label"] = NONE if example.label is None else example.label
     return row
 
@@ -84,9 +90,10 @@ def row_of(example: ExampleLabelled, shared: ShownGuess | None, reader: str) -> 
     features = example.features
     if shared is not None and features is not None and features.reader == reader and len(features.embedding) == 4 * SIZE:
         embedding = np.frombuffer(features.embedding, "<f4")
-        largest = float(np.abs(embedding).max())
-        row["read"] = 0 < largest < np.inf
-        row["embedding"] = np.rint(embedding / largest * _LARGEST) if row["read"][0] else 0
+        largest = float(np.maximum.reduce(np.abs(embedding)))
+        if 0 < largest < np.inf:
+            row["read"] = True
+            row["embedding"] = np.rint(embedding / largest * _LARGEST)
         row["ink"] = ink_of(np.frombuffer(features.raster, np.uint8)[None])
         row["scores"] = _kept_scores(shared.probabilities)
         row["hit"] = shared.label == example.label
@@ -102,10 +109,7 @@ def _kept_scores(probabilities: Sequence[float]) -> NDArray[np.uint8]:
 
 def scores_of(rows: Rows) -> NDArray[np.float64]:
     """Return the shared model's scores of drawings, shape (n, 10): log(p + FLOOR) / 9, with the sum 1, nearly."""
-    kept = rows["scores"]
-    parts = np.empty((len(rows), DIGITS), np.uint8)
-    parts[:, ::2], parts[:, 1::2] = kept >> 4, kept & _PARTS
-    return parts / _PARTS + _LEAST_SCORE
+    return _SCORES.take(rows["scores"], axis=0).reshape(-1, DIGITS)
 
 
 def same_drawing(rows: Rows, row: Rows) -> NDArray[np.bool_]:
@@ -121,10 +125,8 @@ def place_of(rows: Rows, row: Rows) -> int:
 
 def putting(rows: Rows, place: int, row: Rows) -> Rows:
     """Return the rows with this one at its place."""
-    out = np.empty(max(len(rows), place + 1), rows.dtype)
-    out[: len(rows)] = rows
-    out[place] = row[0]
-    return out
+    size, kept = rows.itemsize, rows.tobytes()  # to copy bytes is ten times as fast as to copy fields
+    return np.frombuffer(b"".join((kept[: place * size], row.tobytes(), kept[(place + 1) * size :])), rows.dtype)
 
 
 def age_of(rows: Rows, place: int) -> tuple[int, int, int]:
@@ -141,7 +143,7 @@ def in_order(rows: Rows, which: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Return the places of these rows, in the order of drawing."""
     [at] = np.nonzero(which)
     drawn = rows["at"][at]
-    if (drawn[1:] > drawn[:-1]).all():
+    if np.logical_and.reduce(drawn[1:] > drawn[:-1]):
         return np.asarray(at)
     return np.asarray(at[np.lexsort((rows["low"][at], rows["high"][at], drawn))])
 
@@ -205,7 +207,7 @@ class Memory:
         head: dict[str, Any] = {"rows": len(self.rows), "belief": belief}
         if resets.known:
             head |= {"until": resets.until, "resets": resets.known}
-        return json.dumps(head, sort_keys=True).encode()
+        return _sorted(head).encode()
 
     def part(self, number: int) -> bytes:
         """Pack eight drawings for a cell: a line with the names of the models that have guessed, rows, the models' labels."""

@@ -225,6 +225,8 @@ class Round:
     def _whom(self, model: str) -> Sequence[tuple[Answerer, str]]:
         """Return the answerers to ask for a model, and the slot that each would fill."""
         candidates, drawing = self._lineup.table.stands_beside(model), self.drawing.drawing
+        if not candidates:  # as mostly
+            return ((Answerer(model), model),)
         canary = next((one for one in candidates if one.answers(model, drawing.player_id)), None)
         shown = Answerer(model) if canary is None else Answerer(model, canary.place + 1)
         hidden: list[tuple[Answerer, str]] = []

@@ -51,8 +51,8 @@ class ShownLabels:
     def part(self, places: slice | NDArray[np.intp]) -> "ShownLabels":
         """Return the table of some of the drawings."""
         labels = self.labels[places]
-        said = (labels != NONE).any(axis=0)
-        if said.all():
+        said = np.logical_or.reduce(labels != NONE, axis=0)
+        if np.logical_and.reduce(said):
             return ShownLabels(self.models, labels)
         return ShownLabels(tuple(model for model, one in zip(self.models, said, strict=True) if one), labels[:, said])
 

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from contracts.events import CorrectionReceipt, Event, ExampleLabelled, ExampleProbed, Outcome, ReceiptProbed
 from contracts.ports import Origin, Record
-from streams import personal_model
+from streams import personal_model, player_memory, player_outcomes, taught
 from streams.additive import EIGHTHS
 from streams.bandit import START
 from streams.fold import LogBounds, advance, take_up
 from streams.ledger import Identity, Ledger
 from streams.personal_model import KEPT, PersonalModels
-from streams.player_memory import MOST_BYTES
+from streams.player_memory import MOST_BYTES, ROW, labelled_row, putting, scores_of
 from tests.histories import READER, MemoryCells, example, features, folded, like, named, probabilities, shown
 from tests.judged import BASE, clear
 
@@ -220,6 +220,40 @@ def test_a_memory_that_is_read_anew_answers_as_the_one_that_grew_bit_for_bit():
 
     for seed in range(6):
         assert said(grown, seed).tolist() == said(anew, seed).tolist()
+
+
+def test_the_scores_of_a_row_are_its_half_bytes_as_fifteenths_of_a_whole_from_the_least_on():
+    rows = np.zeros(256, ROW)
+    rows["scores"] = np.arange(256)[:, None]
+
+    expected = [[high / 15 - 0.3, low / 15 - 0.3] * 5 for high in range(16) for low in range(16)]
+    assert scores_of(rows).tolist() == expected
+
+
+@pytest.mark.parametrize("kind", [player_memory.ROW, player_outcomes.ROW, taught.ROW])
+def test_a_row_of_every_kind_says_which_drawing_it_is_of(kind):
+    said = example("d1", 4, revision=3, at=2.5)
+
+    [row] = labelled_row(said, kind)
+
+    at = round(said.drawn_at.timestamp() * 1e6)
+    assert [int(row[name]) for name in ("at", "high", "low", "revision", "label")] == [
+        at, said.drawing_id.int >> 64, said.drawing_id.int % 2**64, 3, 4,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_row_goes_to_its_place_and_leaves_the_others(place):
+    rows, row = (
+        np.arange(2 * ROW.itemsize, dtype=np.uint16).astype(np.uint8).view(ROW),
+        np.full(ROW.itemsize, 7, np.uint8).view(ROW),
+    )
+
+    after = putting(rows, place, row)
+
+    expected = [one.tobytes() for one in rows]
+    expected[place : place + 1] = [row.tobytes()]
+    assert [one.tobytes() for one in after] == expected
 
 
 REVISIONS = [
