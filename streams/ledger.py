@@ -17,7 +17,7 @@ from typing import Final, Self
 from contracts.events import MAX_EVENT, Event, now
 
 _SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS cells (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS cells (key TEXT PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS offsets (topic TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outbox (
     id INTEGER PRIMARY KEY, topic TEXT NOT NULL, part INTEGER, key BLOB NOT NULL, value BLOB NOT NULL);
@@ -206,9 +206,12 @@ class Ledger:
         """
         self.at = now()
         try:
+            self._db.execute("BEGIN")  # one for all that is read: each look alone would begin anew
             yield self
             self._write()
         except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             self._offsets = dict(self._db.execute("SELECT topic, last FROM offsets"))
             raise
         finally:
@@ -225,30 +228,27 @@ class Ledger:
             self._tried = None
 
     def _write(self) -> None:
+        self._db.execute("COMMIT")  # of what was read
         self._db.execute("BEGIN IMMEDIATE")
-        try:
-            [epoch] = self._db.execute("SELECT epoch FROM owner").fetchone()
-            if epoch != self._epoch:
-                raise LedgerTaken("another worker has taken this partition over")
-            self._write_cells()
-            if self.unscrubbed:
-                self._db.execute("INSERT OR IGNORE INTO unscrubbed VALUES (1)")
-            if self._moved:
-                self._db.executemany(
-                    "INSERT OR REPLACE INTO offsets VALUES (?, ?)", [(topic, self._offsets[topic]) for topic in self._moved]
-                )
-            posted = [_outgoing(number, event) for number, event in enumerate(self._posted, self._last_id + 1)]
-            again = {(o.topic, o.key) for o in posted if o.replaced}
-            outdated = {o.id for o in self._unsent if o.replaced and (o.topic, o.key) in again} if again else set()
-            if gone := outdated | self._acknowledged:
-                self._remove(gone)
-            if posted:
-                self._db.executemany(
-                    "INSERT INTO outbox VALUES (?, ?, ?, ?, ?)", [(o.id, o.topic, o.partition, o.key, o.value) for o in posted]
-                )
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
+        [epoch] = self._db.execute("SELECT epoch FROM owner").fetchone()
+        if epoch != self._epoch:
+            raise LedgerTaken("another worker has taken this partition over")
+        self._write_cells()
+        if self.unscrubbed:
+            self._db.execute("INSERT OR IGNORE INTO unscrubbed VALUES (1)")
+        if self._moved:
+            self._db.executemany(
+                "INSERT OR REPLACE INTO offsets VALUES (?, ?)", [(topic, self._offsets[topic]) for topic in self._moved]
+            )
+        posted = [_outgoing(number, event) for number, event in enumerate(self._posted, self._last_id + 1)]
+        again = {(o.topic, o.key) for o in posted if o.replaced}
+        outdated = {o.id for o in self._unsent if o.replaced and (o.topic, o.key) in again} if again else set()
+        if gone := outdated | self._acknowledged:
+            self._remove(gone)
+        if posted:
+            self._db.executemany(
+                "INSERT INTO outbox VALUES (?, ?, ?, ?, ?)", [(o.id, o.topic, o.partition, o.key, o.value) for o in posted]
+            )
         self._db.execute("COMMIT")
         self._acknowledged.clear()
         self._remember(self._changed.items())
@@ -260,7 +260,7 @@ class Ledger:
         if dropped := [(key,) for key, value in self._changed.items() if value is None]:
             self._db.executemany("DELETE FROM cells WHERE key = ?", dropped)
         if put := [(key, value) for key, value in self._changed.items() if value is not None]:
-            self._db.executemany("INSERT OR REPLACE INTO cells VALUES (?, ?)", put)
+            self._db.executemany("INSERT INTO cells VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", put)
 
     # --- outbox
 

@@ -244,6 +244,20 @@ def test_a_ledger_leaves_no_byte_of_what_it_dropped(tmp_path: Path):
     assert b"the strokes of eve" not in files
 
 
+def test_a_ledger_leaves_no_byte_of_a_cell_that_another_took_the_place_of(tmp_path: Path):
+    ledger = Ledger(tmp_path / "0.sqlite")
+    for value in (b"the strokes of eve" * 500, b"the guess of eve" * 100, b"bob's"):
+        with ledger.step():
+            ledger.put("story/1", value)
+    ledger.scrub()
+
+    files = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    ledger.close()
+
+    assert b"of eve" not in files
+    assert b"bob's" in files
+
+
 def test_a_ledger_of_before_is_made_anew_once(tmp_path: Path):
     path = tmp_path / "0.sqlite"
     Ledger(path).close()

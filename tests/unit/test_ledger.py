@@ -1,7 +1,8 @@
 """The ledger keeps cells, offsets and outbox together; a step of a fold takes records to it exactly once."""
 
+import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -118,6 +119,46 @@ def test_a_step_that_fails_leaves_nothing(ledger: Ledger):
         raise OSError("disk")
 
     assert (ledger.get("a"), ledger.offset("drawings.v1"), ledger.outgoing()) == (b"1", 1, [])
+
+
+def test_a_step_reads_one_moment_and_whoever_is_taken_over_in_it_writes_nothing(ledger: Ledger, path: Path):
+    with ledger.step():
+        ledger.put("a", b"1" * 4096)
+        ledger.put("b", b"1" * 4096)  # too large to be remembered, so that both are looked for in the file
+
+    with pytest.raises(LedgerTaken), ledger.step():  # noqa: PT012
+        assert ledger.get("a") == b"1" * 4096
+        new = Ledger(path)
+        with new.step():
+            new.put("b", b"2")
+        assert ledger.get("b") == b"1" * 4096
+        ledger.put("a", b"old")
+
+    assert (ledger.get("a"), ledger.get("b")) == (b"1" * 4096, b"2")
+    new.close()
+
+
+def test_a_ledger_of_before_with_its_cells_in_the_key_s_tree_goes_on_and_is_read_as_any_other(tmp_path: Path):
+    ledgers = [Ledger(tmp_path / f"{n}.sqlite") for n in range(2)]
+    ledgers[0].close()
+    with closing(sqlite3.connect(ledgers[0].path)) as before:
+        before.execute("DROP TABLE cells")
+        before.execute("CREATE TABLE cells (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
+        before.commit()
+    ledgers[0] = Ledger(ledgers[0].path)
+
+    for size in (3000, 5000, 20):
+        for ledger in ledgers:
+            with ledger.step():
+                for key in ("b", "c", "a", f"only {size}"):
+                    ledger.put(key, key.encode() * size)
+                ledger.drop("only 3000")
+
+    assert ledgers[0].get("a") == b"a" * 20
+    assert list(ledgers[0].cells()) == list(ledgers[1].cells())
+    assert ledgers[0].digest() == ledgers[1].digest()
+    for ledger in ledgers:
+        ledger.close()
 
 
 def test_an_attempt_that_fails_takes_its_own_cells_back(ledger: Ledger):
