@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -24,7 +23,9 @@ from aiokafka.errors import KafkaError
 
 from contracts.ports import Partition, Record
 from producers.connection import BusError, KafkaAddress, Tokens
+from producers.pace import Pace
 from producers.placement import ReadPositions, first_offset
+from producers.sending import Sending
 
 _BATCH_BYTES: Final = 1 << 18
 """Bytes that are sent to a partition at once: a request carries one batch of each, and one request is under way at a time."""
@@ -34,6 +35,8 @@ _REQUEST_MS: Final = 30_000
 _LOOK_S: Final = 1.0
 """How often is looked for what was not delivered in time."""
 _AGAIN_S: Final = 0.5
+_PACE: Final = partial(Pace, rush=100, rush_s=0.003, most_s=0.008)
+"""How long records are gathered in a rush, of all partitions together: each request to the broker has its price (0060)."""
 _STOP_S: Final = 1.0
 """How long a producer may take to stop that has nothing more to send, or cannot send it."""
 _FETCH_BYTES: Final = 4 * 1024 * 1024
@@ -41,22 +44,6 @@ _POLLED: Final = 2000
 """Most records of one poll."""
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class _Outgoing:
-    """A record on its way, and who is told what became of it, on the loop."""
-
-    place: Partition
-    key: bytes
-    value: bytes
-    timestamp_ms: int
-    due: float
-    """When it counts as undelivered, on the monotonic clock."""
-    acknowledged: Callable[[int, int], object]
-    refused: Callable[[BaseException | str], object]
-    number: int = 0
-    """Its place among all that were sent."""
 
 
 class LoopSender:
@@ -74,10 +61,13 @@ class LoopSender:
         self._thread = threading.get_ident()
         self._producer: AIOKafkaProducer | None = None
         self._renewing = asyncio.Lock()
-        self._waiting: dict[Partition, deque[_Outgoing]] = {}
+        self._waiting: dict[Partition, deque[Sending]] = {}
         """What was not handed to aiokafka, by partition; each has a task that does."""
-        self._pending: dict[_Outgoing, None] = {}
+        self._pending: dict[Sending, None] = {}
         """All that is neither acknowledged nor refused, the oldest first."""
+        self._pace = _PACE()
+        self._gathered: list[Sending] = []
+        self._gathering: asyncio.TimerHandle | None = None
         self._sent = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending: set[asyncio.Task[None]] = set()
@@ -110,7 +100,7 @@ class LoopSender:
             acknowledged: Called on the loop with its offset and its timestamp.
             refused: Called with why it was not delivered.
         """
-        record = _Outgoing(place, key, value, timestamp_ms, time.monotonic() + within_s, acknowledged, refused)
+        record = Sending(place, key, value, timestamp_ms, time.monotonic() + within_s, acknowledged, refused)
         if threading.get_ident() == self._thread:
             self._take(record)
             return
@@ -142,16 +132,27 @@ class LoopSender:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    def _take(self, record: _Outgoing) -> None:
+    def _take(self, record: Sending) -> None:
         if self._closed:
             record.refused("the bus is closed")
             return
         self._sent += 1
         record.number = self._sent
         self._pending[record] = None
-        self._queue(record)
+        self._gathered.append(record)
+        if self._gathering is None:
+            self._flush()
 
-    def _queue(self, record: _Outgoing) -> None:
+    def _flush(self) -> None:
+        """Queue what was gathered, and gather on in a rush; who sends alone is not waited for."""
+        self._gathering = None
+        gathered, self._gathered = [] if self._closed else self._gathered, []
+        for record in gathered:
+            self._queue(record)
+        if gathered and (wait_s := self._pace.wait_s(len(gathered), time.monotonic())):
+            self._gathering = self._loop.call_later(wait_s, self._flush)
+
+    def _queue(self, record: Sending) -> None:
         waiting = self._waiting.get(record.place)
         if waiting is None:
             self._waiting[record.place] = deque([record])
@@ -180,7 +181,7 @@ class LoopSender:
                 kept.add_done_callback(partial(self._settle, record, producer))
         del self._waiting[place]
 
-    def _settle(self, record: _Outgoing, producer: AIOKafkaProducer, kept: "asyncio.Future[Any]") -> None:
+    def _settle(self, record: Sending, producer: AIOKafkaProducer, kept: "asyncio.Future[Any]") -> None:
         if kept.cancelled():
             return
         if (wrong := kept.exception()) is not None:
@@ -188,7 +189,7 @@ class LoopSender:
         elif self._pending.pop(record, False) is None:
             record.acknowledged(kept.result().offset, kept.result().timestamp)
 
-    def _failed(self, record: _Outgoing, producer: AIOKafkaProducer, wrong: BaseException) -> None:
+    def _failed(self, record: Sending, producer: AIOKafkaProducer, wrong: BaseException) -> None:
         if self._producer is producer:
             log.warning("producer replaced", error=str(wrong) or type(wrong).__name__)
             self._producer = None
@@ -200,7 +201,7 @@ class LoopSender:
         else:
             self._refuse(record, wrong)
 
-    def _refuse(self, record: _Outgoing, why: BaseException | str) -> None:
+    def _refuse(self, record: Sending, why: BaseException | str) -> None:
         if self._pending.pop(record, False) is None:
             record.refused(why)
 

@@ -93,6 +93,43 @@ class Told:
                 await asyncio.sleep(0.005)
 
 
+async def test_in_a_rush_records_gather_and_who_sends_alone_is_not_waited_for(monkeypatch):
+    rests: list[float] = []
+    sender = LoopSender(KafkaAddress(("nowhere:1",)))
+    later = sender._loop.call_later
+    monkeypatch.setattr(loop_client.LoopSender, "_queue", lambda self, record: queued.append(record.value))
+    queued: list[bytes] = []
+    told = Told(sender)
+    with monkeypatch.context() as patched:
+        patched.setattr(sender, "_loop", SimpleNamespace(call_later=lambda s, what: rests.append(s) or later(s, what)))
+        told.send(b"alone")
+        assert (queued, rests) == ([b"alone"], [])
+        for n in range(60):
+            told.send(b"%d" % n)
+
+    assert len(rests) == 1
+    assert 0.003 <= rests[0] <= 0.008
+    assert 40 < len(queued) < 61, "those of the rush wait"
+    async with asyncio.timeout(DEADLINE_S):
+        while len(queued) < 61:
+            await asyncio.sleep(0.001)
+    assert queued == [b"alone", *(b"%d" % n for n in range(60))]
+
+
+async def test_what_was_gathered_is_refused_at_the_end_like_all_that_waits():
+    sender = LoopSender(KafkaAddress(("nowhere:1",)))
+    Producer.silent = True
+    sender.start()
+    told = Told(sender)
+    for n in range(80):
+        told.send(b"%d" % n)
+    assert sender._gathered
+    await sender.stop(0)
+
+    assert len(told.refused) == 80
+    assert set(told.refused.values()) == {"the bus is closed"}
+
+
 async def test_what_can_be_tried_again_is_by_a_new_producer_and_in_order():
     sender = LoopSender(KafkaAddress(("nowhere:1",)))
     sender.start()
