@@ -199,8 +199,11 @@ def test_an_answer_that_nobody_reads_is_not_kept(bus, monkeypatch):
         [protocol] = served()
 
         def full() -> bool:
+            if not served():
+                return True  # on a busy machine it was full and is cut between two looks
             if protocol._stalled is None and not protocol.pipeline:
-                raw.sendall(f"GET /openapi.json HTTP/1.1\r\nHost: {here}\r\n\r\n".encode())
+                with suppress(ConnectionError):
+                    raw.sendall(f"GET /openapi.json HTTP/1.1\r\nHost: {here}\r\n\r\n".encode())
             return protocol._stalled is not None
 
         eventually(full)
