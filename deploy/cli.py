@@ -1392,7 +1392,8 @@ async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
     from producers import simulation as players
 
     enough = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, enough.set)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, enough.set)
     columns = (TextColumn("drawings"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
@@ -1402,6 +1403,8 @@ async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
             )
     except GameNightUnreachable as error:
         raise CommandFailed(str(error)) from error
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)  # another Ctrl-C ends the audit; and uvloop leaves a handler behind
     found = None
     if with_audit:
         settings = Settings.load()

@@ -18,8 +18,6 @@ Result = TypeVar("Result")
 
 _CANCELLED_S: Final = 5.0
 """How long what is cancelled may take to let go of its socket, in seconds."""
-_LOOK_S: Final = 1.0
-"""How long a Ctrl-C may be overlooked, in seconds."""
 
 
 class _LoopThread:
@@ -51,8 +49,6 @@ class _LoopThread:
 
         self._loop.call_soon_threadsafe(begin)
         try:
-            while not wait([ended], _LOOK_S).done:
-                pass  # Python may overlook a Ctrl-C that comes while it begins to wait, until the wait ends
             return ended.result().result()
         except BaseException:
             if not ended.done():
