@@ -58,10 +58,9 @@ def dated(event: Event, timestamp_ms: int) -> Event:
     if timestamp_ms <= 0:
         return event
     latest_s = timestamp_ms / 1000 + _AHEAD_S
-    late = None
+    late = {}
     for name in event.times:  # a loop, since most have one time: this is done for every record that anybody reads
         if getattr(event, name).timestamp() > latest_s:
-            late = late or dict[str, datetime]()
             late[name] = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
     return event.model_copy(update=late) if late else event
 

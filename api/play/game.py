@@ -191,10 +191,10 @@ class Game:
         assert loop is not None
 
         def settled(future: "Future[Record]") -> None:
-            if threading.get_ident() == self._thread:  # the bus is attached to the loop, and nobody must be woken
-                loop.call_soon(self._settled, session, event, began, future.exception())
-            elif not loop.is_closed():
-                loop.call_soon_threadsafe(self._settled, session, event, began, future.exception())
+            if loop.is_closed():
+                return
+            here = threading.get_ident() == self._thread  # the bus is attached to the loop, and nobody must be woken
+            (loop.call_soon if here else loop.call_soon_threadsafe)(self._settled, session, event, began, future.exception())
 
         self._bus.publish(event).add_done_callback(settled)
 

@@ -1,12 +1,19 @@
-"""A connection's frames: those that wait together are written at once, up to a bound, and none is lost or out of turn."""
+"""Frames that wait together are written at once, up to a bound, none lost or out of turn; what comes too late is dropped."""
 
 import asyncio
+import threading
+from concurrent.futures import Future
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from api.play.game import Game
+from api.play.session import Session
 from api.sockets import _WIRE, AT_ONCE, Connection
+from contracts.events import Event
+from contracts.ports import Record
+from producers.placement import BusClosed
 from tests.serving import DEADLINE_S
 
 
@@ -67,3 +74,20 @@ async def test_while_a_peer_takes_nothing_frames_gather_and_then_go_together(wir
     wire.takes.set()
     assert await wire.has(6) == [["first"], ["0", "1", "2", "3", "4"]]
     await connection.finish()
+
+
+def test_what_the_bus_says_of_a_record_after_the_loop_has_ended_is_dropped(caplog: pytest.LogCaptureFixture):
+    loop, told = asyncio.new_event_loop(), Future[Record]()
+    game: Any = SimpleNamespace(
+        _clock=lambda: 0.0,
+        _loop=loop,
+        _thread=threading.get_ident(),
+        _bus=SimpleNamespace(publish=lambda event: told),
+        _settled=lambda *_: None,
+    )
+    Game._put(game, cast(Session, None), event=cast(Event, None))
+    loop.close()
+
+    told.set_exception(BusClosed("the bus is closed"))
+
+    assert "exception calling callback" not in caplog.text
