@@ -17,7 +17,6 @@ from api.__main__ import server
 from api.app import create_app
 from contracts.ports import Bus
 from contracts.settings import LIMITS, Settings
-from deploy.local.archive import free_ports
 from tests.histories import named
 
 DEADLINE_S = 20.0
@@ -33,10 +32,11 @@ SERVERS: dict[str, uvicorn.Server] = {}
 @contextmanager
 def serving(bus: Bus, **settings: Any) -> Iterator[str]:
     """Serve the API on a bus until the block ends; yield its address, as ``127.0.0.1:port``."""
-    [port] = free_ports(1)
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
     given = Settings(**(SECRETS | UNLIMITED | {"port": port} | settings))
     running = server(create_app(given, bus), given)
-    thread = threading.Thread(target=running.run, name="api")
+    thread = threading.Thread(target=running.run, args=([listening],), name="api")
     thread.start()
     try:
         eventually(lambda: running.started or not thread.is_alive())

@@ -3,10 +3,13 @@
 DynamoDB Local has no archive: the JVM refuses to archive classes of a jar whose manifest names a folder, as its manifest does.
 """
 
+import os
 import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
+from itertools import cycle, islice
 from pathlib import Path
 
 from contracts.settings import Settings
@@ -14,14 +17,22 @@ from deploy.local import java, kafka
 from deploy.local.component import listens
 from producers.topics import create_topics
 
+_PORTS = range(16384, 32768)  # Linux gives clients' connections higher ones
+_next_ports = islice(cycle(_PORTS), os.getpid() * 521 % len(_PORTS), None)
+
 
 def free_ports(count: int) -> list[int]:
-    """Find free ports of the loopback address."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [held.getsockname()[1] for held in sockets]
-    for held in sockets:
-        held.close()
-    return ports
+    """Find free ports of the loopback address.
+
+    The system may give a port of its own choice to a client before a server binds it. It does not give away these, and two
+    processes that ask at once begin at different ones.
+    """
+    found: list[int] = []
+    while len(found) < count:
+        port = next(_next_ports)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+    return found
 
 
 def make_archive(jars: Path) -> bool:

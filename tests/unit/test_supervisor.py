@@ -3,11 +3,12 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -248,8 +249,6 @@ def test_services_are_stopped_before_what_they_stand_on_and_kafka_last() -> None
 
 
 def test_a_taken_port_is_named_with_its_setting_and_who_has_it() -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
         [line] = taken_ports([Component("api", (), ports={"GAMENIGHT_PORT": port})])
@@ -257,6 +256,15 @@ def test_a_taken_port_is_named_with_its_setting_and_who_has_it() -> None:
     assert line.startswith(f"port {port} for api is taken")
     assert f"process {os.getpid()}" in line
     assert "GAMENIGHT_PORT" in line
+
+
+def test_a_free_port_is_one_that_no_client_is_given_meanwhile() -> None:
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    [free] = free_ports(1)
+    with suppress(OSError), socket.create_server(("127.0.0.1", free + 1)):  # where another process has it, it is taken as well
+        assert free + 1 not in free_ports(2)
+
+    assert free < lowest
 
 
 def test_one_port_for_two_parts_is_named() -> None:
