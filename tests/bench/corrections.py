@@ -1,14 +1,17 @@
 """Measures, from what lies on the log, how long it took from corrections to guesses that use them (way 2, LEARN).
 
-It reads when the load is over, so it costs the game nothing. Nobody sees when a model comes into force, only when its snapshot
-was written and by which version a guess was made: a correction is in use at some time from its snapshot, or from the last guess
-without it, to the first one with it. When the next guess comes is up to the players; so what is asked is, of the guesses that
-were made so many ms after a correction, how many used it. With what share of them that grows is estimated from all pairs of
+It reads when the load is over, so it costs the game nothing; the models' snapshots alone are read as they come, as the broker
+soon compacts them away. Nobody sees when a model comes into force, only when its snapshot was written and by which version a
+guess was made: a correction is in use at some time from its snapshot, or from the last guess without it, to the first one with
+it. When the next guess comes is up to the players; so what is asked is, of the guesses that were made so many ms after a
+correction, how many used it. With what share of them that grows is estimated from all pairs of
 correction and guess, as from current status data (Ayer et al., 1955, doi:10.1214/aoms/1177728423): by isotonic regression.
 """
 
+import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -17,49 +20,75 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from contracts.events import CorrectionGiven, CorrectionReceipt, Event, GuessMade, LessonTaught, SnapshotTaken, decode
-from contracts.ports import Bus, Partition, Record
+from contracts.ports import Bus, Record
 from producers.tally import Spread
 from streams.online_model import SHARED
 
-TOPICS: Final = ("corrections.v1", "lessons.v1", "models.v1", "guesses.v1", "previews.v1", "receipts.v1")
+TOPICS: Final = ("corrections.v1", "lessons.v1", "guesses.v1", "previews.v1", "receipts.v1")
+_MODELS: Final = SnapshotTaken.topic
 _QUIET_S: Final = 2.0
 _WINDOW_MS: Final = 10_000
 """How long after a correction guesses are looked at."""
 
 
-def here(bus: Bus) -> dict[Partition, int]:
-    """Return where the log ends now."""
-    tail = bus.follow(TOPICS, "end")
-    try:
-        return tail.positions()
-    finally:
-        tail.close()
+class Told:
+    """What was written to the log while somebody played: records, each with its event."""
 
+    def __init__(self, bus: Bus) -> None:
+        """Begin where the log ends now; `models` must run meanwhile."""
+        self._bus = bus
+        tail = bus.follow(TOPICS, "end")
+        try:
+            self._began = tail.positions()
+        finally:
+            tail.close()
+        self._models: list[Record] = []
 
-def since(bus: Bus, began: dict[Partition, int]) -> Iterator[tuple[Record, Event]]:
-    """Read what was written since, and what kind of event each is."""
-    tail = bus.follow(TOPICS, began)
-    try:
-        while not tail.caught_up():
-            for record in tail.poll(_QUIET_S):
-                if record.value:
-                    yield record, decode(record.topic, record.value)
-    finally:
-        tail.close()
+    @contextmanager
+    def models(self) -> Iterator[None]:
+        """Keep what comes to models.v1 until the block ends."""
+        tail, over = self._bus.follow([_MODELS], "end"), threading.Event()
+
+        def keep() -> None:
+            while not over.wait(1.0):
+                self._models += tail.poll(_QUIET_S / 4)
+            while records := tail.poll(_QUIET_S):
+                self._models += records
+
+        keeping = threading.Thread(target=keep, name="snapshots")
+        keeping.start()
+        try:
+            yield
+        finally:
+            over.set()
+            keeping.join()
+            tail.close()
+
+    def __iter__(self) -> Iterator[tuple[Record, Event]]:
+        """Read what was written since the beginning."""
+        yield from ((record, decode(record.topic, record.value)) for record in self._models if record.value)
+        tail = self._bus.follow(TOPICS, self._began)
+        try:
+            while not tail.caught_up():
+                for record in tail.poll(_QUIET_S):
+                    if record.value:
+                        yield record, decode(record.topic, record.value)
+        finally:
+            tail.close()
 
 
 def spans(told: Iterable[tuple[Record, Event]]) -> dict[str, Any]:
     """Return milliseconds from a correction to the next guess that uses it.
 
     Args:
-        told: The records of `TOPICS` since before the first correction, each with its event.
+        told: The records of `TOPICS` and models.v1 since before the first correction, each with its event.
 
     Returns:
         ``river``: after so many ms half, 95 and 99 % of the guesses use a correction;
         ``river, at the latest``: to the first guess of anybody with the correction; ``river, at the earliest``: to the first
         snapshot with it, or to the last guess without it if that was later; ``yours``: to the receipt, which the player's own
         model writes once it answers by the correction. ``corrections`` and ``in use``: how many there were, and how many a
-        guess has used.
+        guess has used. ``guesses by unknown versions``: those left out, since no snapshot of their version was told.
     """
     given: dict[UUID, int] = {}
     own: dict[UUID, int] = {}
@@ -82,6 +111,7 @@ def spans(told: Iterable[tuple[Record, Event]]) -> dict[str, Any]:
                 own.setdefault(event.correction_id, record.timestamp_ms)
             case _:
                 pass
+    unknown = sum(version not in offsets for _, version in guesses)
     guesses = sorted((at, version) for at, version in guesses if version in offsets)
     earliest, latest, yours = Spread(), Spread(), Spread()
     made = np.array([guessed_at for guessed_at, _ in guesses])
@@ -101,7 +131,7 @@ def spans(told: Iterable[tuple[Record, Event]]) -> dict[str, Any]:
         partition, offset = taught[correction_id]
         looked_at = slice(*np.searchsorted(made, (at, at + _WINDOW_MS)))
         pairs.append((made[looked_at] - at, known[looked_at, partition] >= offset))
-    found: dict[str, Any] = {"corrections": len(given), "in use": latest.n}
+    found: dict[str, Any] = {"corrections": len(given), "in use": latest.n, "guesses by unknown versions": unknown}
     for name, spread in (("river, at the latest", latest), ("river, at the earliest", earliest), ("yours", yours)):
         if spread.n:
             found[name] = {f"p{q}": round(spread.quantile(q / 100)) for q in (50, 95, 99)}

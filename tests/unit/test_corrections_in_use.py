@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from contracts.events import CorrectionReceipt, Event, Outcome
+from contracts.events import TOPICS, CorrectionReceipt, Event, Outcome, SnapshotTaken
 from contracts.ports import Record
-from tests.bench.corrections import spans
+from producers.memory_bus import MemoryBus, MemoryLog
+from tests.bench.corrections import Told, spans
 from tests.histories import correction, guess, lesson, named, snapshot
 
 
@@ -53,4 +54,24 @@ def test_until_there_is_a_guess_a_correction_is_in_use_no_sooner_than_its_snapsh
 
 
 def test_a_load_without_corrections_has_no_spans():
-    assert spans([]) == {"corrections": 0, "in use": 0}
+    assert spans([]) == {"corrections": 0, "in use": 0, "guesses by unknown versions": 0}
+
+
+def test_a_guess_by_a_version_that_nothing_was_told_of_is_counted():
+    assert spans([written(1, made("mnist1+1"))])["guesses by unknown versions"] == 1
+
+
+def test_snapshots_are_told_that_the_log_has_lost_since():
+    memory = MemoryLog()
+    bus = MemoryBus(memory, TOPICS)
+    bus.publish(taken(1, 0))
+    told = Told(bus)
+
+    with told.models():
+        bus.publish(taken(2, 0))
+        bus.publish(correction(correction="c1"))
+    for (topic, _), records in memory.logs.items():
+        if topic == SnapshotTaken.topic:
+            records.clear()
+
+    assert [(event.topic, record.timestamp_ms > 0) for record, event in told] == [("models.v1", True), ("corrections.v1", True)]
