@@ -57,7 +57,7 @@ _AGAIN_S = 0.5
 _MOST_TOLD: Final = 64
 """How many rejections may wait to be told before the readers wait for them."""
 _PACES: Final[Mapping[Sequence[str], Callable[[], Pace]]] = {
-    LIVE: partial(Pace, rush=300, rush_s=0.004, most_s=0.030),
+    LIVE: partial(Pace, rush=300, rush_s=0.004, most_s=0.014),
     STATE: partial(Pace, rush=20, rush_s=0.050),
     SCORES: partial(Pace, rush=20, rush_s=0.100),
 }

@@ -74,7 +74,7 @@ def router(settings: Settings) -> Worker:
     personal = PersonalModels(base)
     batch, runtime = settings.roster().batch, Runtime(settings, EndpointCalls(worker.metrics.registry))
     drawing_router = Router(settings, embedding, models, partial(SageMakerEndpoint, runtime), personal, worker.publish, batch)
-    worker.fold(personal, step=20)  # some 20 ms: drawings are answered on the same loop, and each step has its price
+    worker.fold(personal, step=50)  # some 40 ms: drawings are answered on the same loop, and each step has its price
     worker.alongside(partial(models.follow, partial(open_bus, settings, ["models.v1", "rejected.v1"])))
     worker.alongside(partial(runtime.close_after, drawing_router.run))
     worker.hand(["drawings.v1"], drawing_router, ANSWERING())

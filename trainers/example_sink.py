@@ -7,6 +7,7 @@ observations itself. So each can be thrown away and fills again from the log, an
 """
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,11 +30,15 @@ TOPIC: Final = ExampleLabelled.topic
 MAX_EXAMPLES: Final = 1000
 MAX_BYTES: Final = 4 * 1024 * 1024
 """Bounds of a batch, in examples and in bytes on the log, since a sink holds it in memory."""
+OBSERVED: Final = 25
+"""How many examples a batch of observations has at most: a sixth of a second's work, then whoever plays has their turn."""
 ACKNOWLEDGED_S: Final = 150.0
 """How long the broker may take to acknowledge an event, in seconds: longer than the bus tries."""
 RUSH: Final = 40.0
 """From so many examples a second on, observations wait: each takes as much of the machine as answering its drawing."""
-_LATELY_S: Final = 3.0
+_LATELY_S: Final = 1.0
+_LOOK_S: Final = 0.5
+"""How long from one question whether there is a rush to the next: each costs some milliseconds."""
 LONGEST_S: Final = 900.0
 """How long observations wait for a rush to end at most."""
 _FAULTS: Final = (ValueError, TypeError, ArithmeticError, LookupError)
@@ -63,7 +68,13 @@ class ExampleSink(Protocol):
         ...
 
 
-def catch_up(bus: Bus, sink: ExampleSink, stop: threading.Event | None = None, look: Callable[[], None] = lambda: None) -> int:
+def catch_up(
+    bus: Bus,
+    sink: ExampleSink,
+    stop: threading.Event | None = None,
+    look: Callable[[], None] = lambda: None,
+    most: int | None = None,
+) -> int:
     """Bring a sink up to where the topic ended when this was called.
 
     A message that is no example is rejected and skipped. Twice is harmless: the sink knows the next offset.
@@ -73,11 +84,12 @@ def catch_up(bus: Bus, sink: ExampleSink, stop: threading.Event | None = None, l
         sink: The sink to fill.
         stop: Ends the work early, between two batches.
         look: Is called between two batches; what it raises ends the work too.
+        most: How many examples a batch has at most; None: `MAX_EXAMPLES`.
 
     Returns:
         How many messages it took.
     """
-    taken = 0
+    taken, most = 0, most or MAX_EXAMPLES
     begin = {(TOPIC, partition): offset for partition, offset in sink.places().items()}
     waiting: dict[int, list[Record]] = {}
     with asyncio.Runner() as loop, _Writing(bus, sink) as writing:
@@ -87,7 +99,7 @@ def catch_up(bus: Bus, sink: ExampleSink, stop: threading.Event | None = None, l
                 finished = tail.caught_up()
                 for record in () if finished else loop.run(tail.poll(1.0)):
                     waiting.setdefault(record.partition, []).append(record)
-                ready = [(one, batch) for one in sorted(waiting) for batch in batches(waiting[one], whole=not finished)]
+                ready = [(one, batch) for one in sorted(waiting) for batch in batches(waiting[one], most, whole=not finished)]
                 for partition, batch in ready:
                     writing.keep(partition, batch)
                     taken += len(batch)
@@ -193,11 +205,22 @@ class Sinks:
         return self._observe(lambda: None)
 
     def observe_in_calm(self) -> int:
-        """Do as `observe`, unless there is a rush, or until one begins; none is waited for longer than `LONGEST_S`."""
+        """Do as `observe`, unless there is a rush, or until one begins; none is waited for longer than `LONGEST_S`.
+
+        After each batch it rests for as long as that took, so that whoever plays has half of the machine.
+        """
+        looked_at, began = -math.inf, time.monotonic()
 
         def look() -> None:
-            if time.monotonic() < self._observed_at + LONGEST_S and rushing(self._bus):
-                raise RushBegan
+            nonlocal looked_at, began
+            if time.monotonic() >= self._observed_at + LONGEST_S:
+                return
+            self._stop.wait(time.monotonic() - began)
+            began = time.monotonic()
+            if began >= looked_at + _LOOK_S:
+                looked_at = began
+                if rushing(self._bus):
+                    raise RushBegan
 
         try:
             look()
@@ -209,7 +232,7 @@ class Sinks:
     def _observe(self, look: Callable[[], None]) -> int:
         with self._observing:
             self._prepare()
-            taken = catch_up(self._bus, self._observations, self._stop, look)
+            taken = catch_up(self._bus, self._observations, self._stop, look, OBSERVED)
             self._observed_at = time.monotonic()
             return taken
 
@@ -222,12 +245,12 @@ class Sinks:
             yield
 
 
-def batches(waiting: list[Record], whole: bool) -> Iterator[list[Record]]:
-    """Take batches of at most `MAX_EXAMPLES` and `MAX_BYTES` off ``waiting``; the last may be smaller unless only ``whole``
+def batches(waiting: list[Record], most: int, whole: bool) -> Iterator[list[Record]]:
+    """Take batches of at most ``most`` examples and `MAX_BYTES` off ``waiting``; the last may be smaller unless only ``whole``
     ones are wanted. A record larger than the bound is a batch of its own."""
     start, size = 0, 0
     for at, record in enumerate(waiting):
-        if at > start and (at - start >= MAX_EXAMPLES or size + _size(record) > MAX_BYTES):
+        if at > start and (at - start >= most or size + _size(record) > MAX_BYTES):
             yield waiting[start:at]
             start, size = at, 0
         size += _size(record)

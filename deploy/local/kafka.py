@@ -34,7 +34,8 @@ def component(settings: Settings) -> Component:
 
 def command(jars: Path, properties: Path) -> tuple[str, ...]:
     """Return the command that runs the broker; the class archive is made with the same command."""
-    return java.command(jars, "kafka.Kafka", str(properties.absolute()), options=("-Xmx512m", *LOGGING))
+    options = ("-Xmx512m", "-XX:+UseTransparentHugePages", *LOGGING)
+    return java.command(jars, "kafka.Kafka", str(properties.absolute()), options=options)
 
 
 def properties_file(home: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import io
 import threading
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -102,6 +103,8 @@ class Kept:
 def test_observations_wait_for_a_rush_to_end_but_not_for_ever_and_the_archive_does_not(bus, monkeypatch):
     kept, seen = Kept(), Kept()
     sinks = Sinks(bus, kept, seen, lambda: None, lambda: None, threading.Event())
+    monkeypatch.setattr(example_sink, "RUSH", 10.0)
+    monkeypatch.setattr(example_sink, "_LATELY_S", 10.0)  # 100 examples, however busy the machine is
     for n in range(60):
         bus.publish(example(n, player=f"p{n % 7}"))
     assert sinks.observe_in_calm() == 60, "so few are no rush"
@@ -122,13 +125,37 @@ def test_observations_wait_for_a_rush_to_end_but_not_for_ever_and_the_archive_do
 def test_a_rush_that_begins_while_observations_are_written_is_waited_for_between_two_batches(bus, monkeypatch):
     hurried = iter([False, True])
     monkeypatch.setattr(example_sink, "rushing", lambda _: next(hurried))
-    monkeypatch.setattr(example_sink, "MAX_EXAMPLES", 4)
+    monkeypatch.setattr(example_sink, "OBSERVED", 4)
+    monkeypatch.setattr(example_sink, "_LOOK_S", 0.0)
     seen = Kept()
     sinks = Sinks(bus, Kept(), seen, lambda: None, lambda: None, threading.Event())
     for n in range(20):
         bus.publish(example(n))
     assert sinks.observe_in_calm() == 0
     assert list(seen.next.values()) == [4]
+
+
+def test_observations_rest_after_each_batch_for_as_long_as_it_took(bus, monkeypatch):
+    class Slow(Kept):
+        def lay(self, partition, batch):
+            write = super().lay(partition, batch)
+            return lambda: (time.sleep(0.05), write())
+
+    class Rests(threading.Event):
+        for_s = 0.0
+
+        def wait(self, timeout=None):
+            self.for_s += timeout
+            return False
+
+    stop = Rests()
+    monkeypatch.setattr(example_sink, "rushing", lambda _: False)
+    monkeypatch.setattr(example_sink, "OBSERVED", 4)
+    published(bus, 20)
+    began = time.monotonic()
+
+    assert Sinks(bus, Kept(), Slow(), lambda: None, lambda: None, stop).observe_in_calm() == 20
+    assert 0.15 <= stop.for_s <= time.monotonic() - began
 
 
 def test_an_archive_that_lost_its_memory_goes_on_after_the_last_object(bus):
@@ -351,12 +378,11 @@ def test_what_a_shadow_said_is_kept_beside_what_the_champion_said_and_known_as_i
 
 
 def test_a_batch_is_bounded_in_examples_and_in_bytes(monkeypatch):
-    monkeypatch.setattr(example_sink, "MAX_EXAMPLES", 3)
     monkeypatch.setattr(example_sink, "MAX_BYTES", 100)
     sizes = [10, 10, 10, 10, 95, 200, 1]
     waiting = [Record("examples.v1", 0, i, None, bytes(size), 0) for i, size in enumerate(sizes)]
-    assert [[r.offset for r in batch] for batch in batches(waiting, whole=True)] == [[0, 1, 2], [3], [4], [5]]
-    assert [[r.offset for r in batch] for batch in batches(waiting, whole=False)] == [[6]]
+    assert [[r.offset for r in batch] for batch in batches(waiting, 3, whole=True)] == [[0, 1, 2], [3], [4], [5]]
+    assert [[r.offset for r in batch] for batch in batches(waiting, 3, whole=False)] == [[6]]
     assert waiting == []
 
 
