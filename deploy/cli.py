@@ -844,7 +844,7 @@ def tuning_of(job_id: JobId, as_json: Json = False) -> None:
     """Compare the settings that a rebuild has tried (`retrain --try`): how good, how long, at what cost, which was kept."""
     from deploy.jobs import show_tried
 
-    job = _asked("GET", f"/api/jobs/{job_id}").json()
+    job = _asked("GET", f"/api/jobs/{_segment(job_id)}").json()
     if not job["tried"]:
         raise CommandDeclined(
             f"the rebuild {job['id'][:8]} tries no settings: `gamenight retrain {job['model']} --try eta=0.1,0.3` does"
@@ -1405,14 +1405,16 @@ async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
         raise CommandFailed(str(error)) from error
     finally:
         loop.remove_signal_handler(signal.SIGINT)  # another Ctrl-C ends the audit; and uvloop leaves a handler behind
-    found = None
+    found, unaudited = None, ""
     if with_audit:
         settings = Settings.load()
         here = settings.home if settings.kafka_bootstrap_servers is None else None  # else workers may have homes elsewhere
         commits = partial(committed, settings) if here else None
-        log = await asyncio.to_thread(bus.open_bus, settings)
         try:
-            with errors.status("auditing: folding the whole log again"):
+            with (
+                closing(await asyncio.to_thread(bus.open_bus, settings)) as log,
+                errors.status("auditing: folding the whole log again"),
+            ):
                 found = await audit(
                     log,
                     report.saved,
@@ -1422,17 +1424,20 @@ async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
                     commits=commits,
                     log_bytes=settings.log_bytes,
                 )
-        finally:
-            await asyncio.to_thread(log.close)
+        except bus.BusError as absent:
+            unaudited = f"not audited, since the log cannot be read: {absent}"  # what was played is told all the same
     if as_json:
-        print(json.dumps({**report.model_dump(mode="json"), "audit": found and found.model_dump(mode="json")}, indent=2))
+        told = {**report.model_dump(mode="json"), "audit": found and found.model_dump(mode="json")}
+        print(json.dumps(told | ({"error": unaudited} if unaudited else {}), indent=2))
     else:
         console.print(report.to_table())
         if late := report.seen.get("late", 0):
             console.print(f"{late} drawings took over {options.patience_s:.0f} s: late, and not lost", style="yellow")
         if found is not None:
             console.print(found.to_table())
-    return 0 if report.whole and (found is None or found.clean) else 1
+        if unaudited:
+            raise CommandFailed(unaudited)
+    return 0 if report.whole and not unaudited and (found is None or found.clean) else 1
 
 
 def _url(settings: Settings) -> str:

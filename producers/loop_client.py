@@ -29,19 +29,16 @@ from producers.sending import Sending
 
 _BATCH_BYTES: Final = 1 << 18
 """Bytes that are sent to a partition at once: a request carries one batch of each, and one request is under way at a time."""
-_REQUEST_BYTES: Final = 1_100_000
-"""Most bytes of one record with what is around it."""
+_REQUEST_BYTES: Final = 1_100_000  # of one record with what is around it
 _REQUEST_MS: Final = 30_000
-_LOOK_S: Final = 1.0
-"""How often is looked for what was not delivered in time."""
+_LOOK_S: Final = 1.0  # how often is looked for what was not delivered in time
 _AGAIN_S: Final = 0.5
 _PACE: Final = partial(Pace, rush=100, rush_s=0.003, most_s=0.008)
 """How long records are gathered in a rush, of all partitions together: each request to the broker has its price (0060)."""
 _STOP_S: Final = 1.0
 """How long a producer may take to stop that has nothing more to send, or cannot send it."""
 _FETCH_BYTES: Final = 4 * 1024 * 1024
-_POLLED: Final = 2000
-"""Most records of one poll."""
+_POLLED: Final = 2000  # most records of one poll
 
 log = structlog.get_logger(__name__)
 
@@ -170,7 +167,7 @@ class LoopSender:
         topic, partition = place
         while waiting:
             producer = await self._connect()
-            record = waiting.popleft()
+            record = waiting.popleft() if waiting else None
             if record not in self._pending:
                 continue
             try:
@@ -203,6 +200,9 @@ class LoopSender:
 
     def _refuse(self, record: Sending, why: BaseException | str) -> None:
         if self._pending.pop(record, False) is None:
+            waiting = self._waiting.get(record.place, ())
+            while waiting and waiting[0] not in self._pending:  # while no broker answers nobody else takes it out
+                waiting.popleft()
             record.refused(why)
 
     async def _connect(self) -> AIOKafkaProducer:

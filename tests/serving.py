@@ -32,22 +32,22 @@ SERVERS: dict[str, uvicorn.Server] = {}
 @contextmanager
 def serving(bus: Bus, **settings: Any) -> Iterator[str]:
     """Serve the API on a bus until the block ends; yield its address, as ``127.0.0.1:port``."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    port = listening.getsockname()[1]
-    given = Settings(**(SECRETS | UNLIMITED | {"port": port} | settings))
-    running = server(create_app(given, bus), given)
-    thread = threading.Thread(target=running.run, args=([listening],), name="api")
-    thread.start()
-    try:
-        eventually(lambda: running.started or not thread.is_alive())
-        assert running.started
-        SERVERS[f"127.0.0.1:{port}"] = running
-        yield f"127.0.0.1:{port}"
-    finally:
-        running.should_exit = True
-        SERVERS.pop(f"127.0.0.1:{port}", None)
-        thread.join(DEADLINE_S)
-        assert not thread.is_alive()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        given = Settings(**(SECRETS | UNLIMITED | {"port": port} | settings))
+        running = server(create_app(given, bus), given)
+        thread = threading.Thread(target=running.run, args=([listening],), name="api")
+        thread.start()
+        try:
+            eventually(lambda: running.started or not thread.is_alive())
+            assert running.started
+            SERVERS[f"127.0.0.1:{port}"] = running
+            yield f"127.0.0.1:{port}"
+        finally:
+            running.should_exit = True
+            SERVERS.pop(f"127.0.0.1:{port}", None)
+            thread.join(DEADLINE_S)
+            assert not thread.is_alive()
 
 
 class Player:

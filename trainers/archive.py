@@ -59,10 +59,6 @@ class Archive:
                 self._next = ends_of(named_objects(self._blobs.keys(PREFIX)))
             return dict(self._next)
 
-    def keep(self, partition: int, batch: Iterable[Placed]) -> None:
-        """Write a batch."""
-        self.lay(partition, batch)()
-
     def lay(self, partition: int, batch: Iterable[Placed]) -> Callable[[], None]:
         """Lay a batch out, and return what writes it, an hour at a time; an hour is UTC, of the example's writing.
 
@@ -239,15 +235,6 @@ def _hours(batch: Iterable[Placed]) -> Iterator[_Run]:
             run.columns.add(placed.offset, placed.example)
     if run:
         yield run
-
-
-def parquet(partition: int, batch: Iterable[Placed]) -> bytes:
-    """Encode examples as a Parquet file of `SCHEMA`; the same examples give the same bytes."""
-    columns = ExampleColumns()
-    for placed in batch:
-        if placed.example:
-            columns.add(placed.offset, placed.example)
-    return encoded(columns.table(partition))
 
 
 def encoded(table: pa.Table) -> bytes:

@@ -186,8 +186,3 @@ class CanaryWatch:
     def _leave(self, model: str) -> None:
         if (known := self._calls.pop(model, None)) is not None:
             known.tail.close()
-
-    def close(self) -> None:
-        """Stop reading."""
-        for model in list(self._calls):
-            self._leave(model)

@@ -30,8 +30,8 @@ TOPIC: Final = ExampleLabelled.topic
 MAX_EXAMPLES: Final = 1000
 MAX_BYTES: Final = 4 * 1024 * 1024
 """Bounds of a batch, in examples and in bytes on the log, since a sink holds it in memory."""
-OBSERVED: Final = 25
-"""How many examples a batch of observations has at most: a sixth of a second's work, then whoever plays has their turn."""
+FEW: Final = 25
+"""How many examples a batch of observations has while others play: a sixth of a second's work, then it is their turn."""
 ACKNOWLEDGED_S: Final = 150.0
 """How long the broker may take to acknowledge an event, in seconds: longer than the bus tries."""
 RUSH: Final = 40.0
@@ -39,6 +39,8 @@ RUSH: Final = 40.0
 _LATELY_S: Final = 1.0
 _LOOK_S: Final = 0.5
 """How long from one question whether there is a rush to the next: each costs some milliseconds."""
+_REST_S: Final = 1.0
+"""The longest rest after a batch: one that took longer waited for DynamoDB."""
 LONGEST_S: Final = 900.0
 """How long observations wait for a rush to end at most."""
 _FAULTS: Final = (ValueError, TypeError, ArithmeticError, LookupError)
@@ -73,7 +75,7 @@ def catch_up(
     sink: ExampleSink,
     stop: threading.Event | None = None,
     look: Callable[[], None] = lambda: None,
-    most: int | None = None,
+    rest: Callable[[float], object] | None = None,
 ) -> int:
     """Bring a sink up to where the topic ended when this was called.
 
@@ -84,12 +86,13 @@ def catch_up(
         sink: The sink to fill.
         stop: Ends the work early, between two batches.
         look: Is called between two batches; what it raises ends the work too.
-        most: How many examples a batch has at most; None: `MAX_EXAMPLES`.
+        rest: Is called with the seconds that each batch took, once it is written, to leave the machine to others. Then no
+            batch is laid out while another is written, and each has `FEW` examples at most. None: nobody is waited for.
 
     Returns:
         How many messages it took.
     """
-    taken, most = 0, most or MAX_EXAMPLES
+    taken, most = 0, FEW if rest else MAX_EXAMPLES
     begin = {(TOPIC, partition): offset for partition, offset in sink.places().items()}
     waiting: dict[int, list[Record]] = {}
     with asyncio.Runner() as loop, _Writing(bus, sink) as writing:
@@ -101,8 +104,12 @@ def catch_up(
                     waiting.setdefault(record.partition, []).append(record)
                 ready = [(one, batch) for one in sorted(waiting) for batch in batches(waiting[one], most, whole=not finished)]
                 for partition, batch in ready:
+                    began = time.monotonic()
                     writing.keep(partition, batch)
                     taken += len(batch)
+                    if rest:
+                        writing.finish()
+                        rest(time.monotonic() - began)
                     if stop and stop.is_set():
                         break
                     look()
@@ -155,8 +162,8 @@ class _Writing:
             _keep(self._bus, self._sink, self._stage, partition, batch)
 
 
-class RushBegan(Exception):
-    """So many players draw that what nobody waits for is put off."""
+class PutOff(Exception):
+    """So many players draw that what nobody waits for is put off; or somebody waits for whoever writes to end."""
 
 
 def rushing(bus: Bus) -> bool:
@@ -185,6 +192,8 @@ class Sinks:
         self._bus, self._archive, self._observations = bus, archive, observations
         self._prepare, self._tidy, self._stop = prepare, tidy, stop
         self._archiving, self._observing = threading.RLock(), threading.RLock()
+        self._wanted = threading.Event()
+        """Set while somebody waits for both."""
         self._observed_at = time.monotonic()
         """When the observations were last known to be up to date."""
 
@@ -202,44 +211,47 @@ class Sinks:
 
     def observe(self) -> int:
         """Bring the observations up to the log's end; return how many messages they took."""
-        return self._observe(lambda: None)
+        with self._observing:
+            return self._observe(lambda: None)
 
     def observe_in_calm(self) -> int:
         """Do as `observe`, unless there is a rush, or until one begins; none is waited for longer than `LONGEST_S`.
 
-        After each batch it rests for as long as that took, so that whoever plays has half of the machine.
+        After each batch it rests for as long as that took, so that whoever plays has half of the machine; and it ends when
+        `held` is waited for.
         """
-        looked_at, began = -math.inf, time.monotonic()
+        looked_at = -math.inf
 
         def look() -> None:
-            nonlocal looked_at, began
-            if time.monotonic() >= self._observed_at + LONGEST_S:
-                return
-            self._stop.wait(time.monotonic() - began)
-            began = time.monotonic()
-            if began >= looked_at + _LOOK_S:
-                looked_at = began
+            nonlocal looked_at
+            if self._wanted.is_set():
+                raise PutOff
+            now = time.monotonic()
+            if now < self._observed_at + LONGEST_S and now >= looked_at + _LOOK_S:
+                looked_at = now
                 if rushing(self._bus):
-                    raise RushBegan
+                    raise PutOff
 
         try:
             look()
-            return self._observe(look)
-        except RushBegan:
-            log.info("observations wait for a rush to end")
+            with self._observing:
+                return self._observe(look, lambda took_s: self._wanted.wait(min(took_s, _REST_S)))
+        except PutOff:
+            log.info("observations wait")
             return 0
 
-    def _observe(self, look: Callable[[], None]) -> int:
-        with self._observing:
-            self._prepare()
-            taken = catch_up(self._bus, self._observations, self._stop, look, OBSERVED)
-            self._observed_at = time.monotonic()
-            return taken
+    def _observe(self, look: Callable[[], None], rest: Callable[[float], object] | None = None) -> int:
+        self._prepare()
+        taken = catch_up(self._bus, self._observations, self._stop, look, rest)
+        self._observed_at = time.monotonic()
+        return taken
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Bring both up to the log's end, and let nothing come as long as the context lasts."""
+        self._wanted.set()
         with self._archiving, self._observing:
+            self._wanted.clear()
             self.archive()
             self.observe()
             yield

@@ -116,8 +116,3 @@ class LiveEvidence:
         """Read no more of a version."""
         if (watched := self._watched.pop((model, version), None)) is not None:
             watched.tail.close()
-
-    def close(self) -> None:
-        """Stop reading."""
-        for model, version in list(self._watched):
-            self.leave(model, version)

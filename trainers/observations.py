@@ -68,10 +68,6 @@ class Observations:
                 self._wait("Throttled", len(asked))
         return {int(item["entry"]["S"].rpartition("/")[2]): int(item["next_offset"]["N"]) for item in items}
 
-    def keep(self, partition: int, batch: Iterable[Placed]) -> None:
-        """Write a batch."""
-        self.lay(partition, batch)()
-
     def lay(self, partition: int, batch: Iterable[Placed]) -> Callable[[], None]:
         """Return what writes the newest revision of each drawing of a batch, then how far the partition is kept."""
         several = list(batch)

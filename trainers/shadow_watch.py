@@ -81,11 +81,6 @@ class ShadowWatch:
             if live is not None and self._settings.gate_watches == "acts":
                 self._act(self._model_log.published(model)[shadow.version], live)
 
-    def close(self) -> None:
-        """Stop reading."""
-        self._evidence.close()
-        self._canaries.close()
-
     def _act(self, version: ModelPublished, live: LiveBeside) -> None:
         model, name, champion = version.model, version.version, self._model_log.champion(version.model)
         self._check()

@@ -16,6 +16,7 @@ from contracts.ports import BlobExists, Blobs, Bus, NoSuchBlob, Record
 from contracts.records import read
 from producers.signing import Proofs
 from producers.whole_log import all_records
+from trainers.example_sink import ACKNOWLEDGED_S
 
 KEY: Final = "operators/signed-since"
 """The note about commands.v1; that about another topic has its name besides."""
@@ -42,7 +43,7 @@ def proving(bus: Bus, blobs: Blobs, keys: str | None, tells: bool) -> Proofs:
     proofs = Proofs(keys, since)
     if keys is not None and tells:
         for topic in since.keys() - _told(bus, proofs):
-            bus.publish(SignaturesBegan(source=topic, since=since[topic]))
+            bus.publish(SignaturesBegan(source=topic, since=since[topic])).result(ACKNOWLEDGED_S)
     return proofs
 
 

@@ -8,17 +8,29 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from itertools import cycle, islice
 from pathlib import Path
 
 from contracts.settings import Settings
 from deploy.local import java, kafka
 from deploy.local.component import listens
+from deploy.local.sagemaker import servers
 from producers.topics import create_topics
 
-_PORTS = range(16384, 32768)  # Linux gives clients' connections higher ones
-_next_ports = islice(cycle(_PORTS), os.getpid() * 521 % len(_PORTS), None)
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+@cache
+def _ports() -> Iterator[int]:
+    """Return the ports that Linux gives to no client's connection, again and again; each process begins elsewhere."""
+    lowest, highest = map(int, _EPHEMERAL.read_text().split()) if _EPHEMERAL.exists() else (32768, 60999)
+    end = min(lowest, servers.PORTS.start)
+    ports = range(end // 2, end) if end >= 4096 else range(highest + 1, 65536)
+    ports = ports or range(servers.PORTS.start // 2, servers.PORTS.start)
+    return islice(cycle(ports), os.getpid() * 521 % len(ports), None)
 
 
 def free_ports(count: int) -> list[int]:
@@ -29,7 +41,7 @@ def free_ports(count: int) -> list[int]:
     """
     found: list[int] = []
     while len(found) < count:
-        port = next(_next_ports)
+        port = next(_ports())
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             found.append(port)
     return found

@@ -78,9 +78,8 @@ def examine(settings: Settings) -> Findings:
     for group, topics in lag.items():
         behind = sum(topics.values())
         if behind > 1000:
-            advice.append(
-                f"{group} is {behind} messages behind: it catches up by itself, or set GAMENIGHT_STREAM_WORKERS higher"
-            )
+            more = ", or set GAMENIGHT_STREAM_WORKERS higher" if group == "gamenight-router" else ""
+            advice.append(f"{group} is {behind} messages behind: it catches up by itself{more}")
     return Findings(
         up_pid=pid,
         parts=parts,

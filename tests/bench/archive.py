@@ -31,7 +31,8 @@ from deploy.local.supervisor import running
 from producers import heap
 from producers.blobs import MemoryBlobs, S3Blobs, ensure_bucket
 from producers.bus import open_bus
-from trainers.archive import Archive, parquet, read_rows
+from tests.sinks import parquet
+from trainers.archive import Archive, read_rows
 from trainers.archive_names import PREFIX
 from trainers.compaction import tidy
 from trainers.dataset import read_archive

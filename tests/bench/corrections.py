@@ -11,7 +11,8 @@ correction and guess, as from current status data (Ayer et al., 1955, doi:10.121
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -46,8 +47,8 @@ class Told:
 
     @contextmanager
     def models(self) -> Iterator[None]:
-        """Keep what comes to models.v1 until the block ends."""
-        tail, over = self._bus.follow([_MODELS], "end"), threading.Event()
+        """Keep what is on models.v1 and what comes until the block ends; raises what a reader of the log may raise."""
+        tail, over = self._bus.follow([_MODELS], "start"), threading.Event()
 
         def keep() -> None:
             while not over.wait(1.0):
@@ -55,14 +56,13 @@ class Told:
             while records := tail.poll(_QUIET_S):
                 self._models += records
 
-        keeping = threading.Thread(target=keep, name="snapshots")
-        keeping.start()
-        try:
-            yield
-        finally:
-            over.set()
-            keeping.join()
-            tail.close()
+        with closing(tail), ThreadPoolExecutor(1) as thread:
+            keeping = thread.submit(keep)
+            try:
+                yield
+            finally:
+                over.set()
+                keeping.result()
 
     def __iter__(self) -> Iterator[tuple[Record, Event]]:
         """Read what was written since the beginning."""

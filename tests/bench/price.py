@@ -57,7 +57,6 @@ async def measured(game: Product, load: Load, seconds: float, seed: int) -> Row:
         seed=seed,
         patience_s=20,
     )
-    heap.freeze()  # else the players stand still for 0.2 s now and then, and the game seems to
     with closing(open_bus(game.settings)) as bus:
         told = corrections.Told(bus)
         with told.models():
@@ -90,6 +89,7 @@ def sides(beside: Path | None) -> dict[str, Path]:
 async def play_all(game: Product, loads: list[Load], seconds: float, seed: int, side: str) -> dict[int, Row]:
     """Warm up, then measure each load."""
     await measured(game, LOADS[0], 8, seed + 1)
+    heap.freeze()  # else the players stand still for 0.2 s now and then, and the game seems to
     found = {}
     for load in loads:
         found[load.rate] = await measured(game, load, seconds, seed)

@@ -28,6 +28,7 @@ from producers.bus import open_bus
 from producers.placement import partition_of
 from tests.bench.training_labels import LABELS, judged_lessons, labelled
 from tests.bench.training_people import ROOT, fresh
+from tests.sinks import keep
 from trainers.archive import Archive
 from trainers.dataset import LabelledImages, from_npz, to_npz
 from trainers.dataset_making import DatasetMaker
@@ -102,7 +103,7 @@ def dataset(settings: Settings, examples: Sequence[ExampleLabelled]) -> Stored:
         of = places.setdefault(partition_of(example.player_id.encode(), PLAYER_PARTITIONS), [])
         of.append(Placed(len(of), example))
     for partition, batch in places.items():
-        Archive(blobs).keep(partition, batch)
+        keep(Archive(blobs), partition, batch)
     for lesson in judged_lessons(0, examples):
         bus.publish(lesson).result()
     model_log = ModelLog(settings.roster())

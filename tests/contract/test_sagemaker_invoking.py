@@ -256,8 +256,8 @@ async def test_a_port_that_another_took_meanwhile_is_given_up_for_another(
         writer.close()
 
     taken = await asyncio.start_server(somebody, "127.0.0.1", 0)
-    ports = [taken.sockets[0].getsockname()[1], servers._free_port()]
-    monkeypatch.setattr(servers, "_free_port", lambda: ports.pop(0))
+    ports, free = [taken.sockets[0].getsockname()[1]], servers._free_port
+    monkeypatch.setattr(servers, "_free_port", lambda: ports.pop() if ports else free())
 
     server = await stage.server(stay_s)
     stage.invoking.serving["game"] = (Variant("v1", 1.0, Path(), [server]),)

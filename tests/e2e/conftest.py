@@ -6,11 +6,15 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from deploy.local.archive import free_ports
 from deploy.local.browser import find
 from tests.e2e.stage import Stage
+
+PATIENCE_MS: Final = 15_000
+"""How long what a page is to do or to show is waited for: a page that has lost its game asks again after eight seconds."""
+expect.set_options(timeout=PATIENCE_MS)
 
 FLAGS: Final = (
     "--no-sandbox",  # Chromium's sandbox refuses to run as root, as CI does
@@ -116,7 +120,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
             contexts.append(context)
         one = Visit(context.new_page(), expected)
         visits.append(one)
-        one.page.set_default_timeout(15_000)
+        one.page.set_default_timeout(PATIENCE_MS)
         one.page.goto(url)
         if live:
             one.page.locator('#connection[data-state="live"]').wait_for()

@@ -49,6 +49,7 @@ from producers.bus import open_bus
 from producers.signing import Proofs, Signer, SigningBus, public_keys
 from tests.contract.sagemaker_cases import must_be_here
 from tests.roster import ROSTER
+from tests.sinks import keep
 from trainers.archive import PREFIX
 from trainers.base_models import BaseModels
 from trainers.dataset import LabelledImages, read_archive, read_mnist
@@ -463,7 +464,7 @@ def test_tables_that_were_thrown_away_or_are_of_an_older_version_fill_again_from
 def test_observations_are_asked_by_player_day_label_and_model_without_a_scan(little, digits):
     sink = Observations(little, threading.Event())
     told = [labelled(digits, n, player="asker") for n in range(30)]
-    sink.keep(1, [Placed(n, example) for n, example in enumerate(told)])
+    keep(sink, 1, [Placed(n, example) for n, example in enumerate(told)])
     dynamodb, last = boto3.client("dynamodb", **little.aws("dynamodb")), time_key(told[19].drawn_at)
 
     def asked_for(table: str, index: str | None, key: str, value: dict[str, str], until: str | None = None) -> set[str]:
@@ -496,7 +497,7 @@ def test_an_older_revision_never_replaces_a_newer_one(little, digits):
     drawings = [uuid4() for _ in range(150)]
     for revision in (2, 1, 3, 2):
         told = [labelled(digits, n, revision=revision, drawing_id=drawing) for n, drawing in enumerate(drawings)]
-        sink.keep(0, [Placed(n, example) for n, example in enumerate(told)])
+        keep(sink, 0, [Placed(n, example) for n, example in enumerate(told)])
     assert {observed(little, drawing)["revision"]["N"] for drawing in drawings[::30]} == {"3"}
 
 

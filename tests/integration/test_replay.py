@@ -137,6 +137,7 @@ def test_a_replay_that_was_killed_goes_on_and_two_at_once_are_refused(game: Game
     environment = os.environ | game.settings.environment() | {"PYTHONPATH": str(ROOT)}
     first = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
     eventually(lambda: any((game.settings.home / "replay").glob("*/*.sqlite")), "it does not begin")
+    first.send_signal(signal.SIGSTOP)
     with pytest.raises(ReplayRefused, match="another replay is at work"):
         replayed(game)
     first.send_signal(signal.SIGKILL)

@@ -71,7 +71,7 @@ class Stage:
     def stop(self) -> int:
         process = self.running.pop(0)
         process.terminate()
-        return process.wait(3)
+        return process.wait(20)
 
     def publish(self, *events: Event) -> None:
         for sent in [self.bus.publish(event) for event in events]:

@@ -143,6 +143,7 @@ class Stage:
         self._environment["AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME"] = f"http://127.0.0.1:{runtime.port}"
         self._environment["GAMENIGHT_ENDPOINT_TIMEOUT_MS"] = "1000"
         self._environment["GAMENIGHT_GUESS_BUDGET_MS"] = "60000"  # a test says itself how long an endpoint is down
+        self._environment["GAMENIGHT_PREVIEW_STALE_MS"] = "60000"  # nor is it late for a preview while the router starts
         self._folder = folder
         self.processes: list[subprocess.Popen[bytes]] = []
 

@@ -17,8 +17,9 @@ from contracts.ports import Record
 from contracts.settings import Settings
 from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
+from tests.sinks import keep, parquet
 from trainers import archive, example_sink, observations
-from trainers.archive import Archive, parquet, raster_at
+from trainers.archive import Archive, raster_at
 from trainers.archive_names import Span, pixels_of, read_name
 from trainers.dataset import read_archive
 from trainers.example_columns import SCHEMA
@@ -125,7 +126,7 @@ def test_observations_wait_for_a_rush_to_end_but_not_for_ever_and_the_archive_do
 def test_a_rush_that_begins_while_observations_are_written_is_waited_for_between_two_batches(bus, monkeypatch):
     hurried = iter([False, True])
     monkeypatch.setattr(example_sink, "rushing", lambda _: next(hurried))
-    monkeypatch.setattr(example_sink, "OBSERVED", 4)
+    monkeypatch.setattr(example_sink, "FEW", 4)
     monkeypatch.setattr(example_sink, "_LOOK_S", 0.0)
     seen = Kept()
     sinks = Sinks(bus, Kept(), seen, lambda: None, lambda: None, threading.Event())
@@ -135,27 +136,43 @@ def test_a_rush_that_begins_while_observations_are_written_is_waited_for_between
     assert list(seen.next.values()) == [4]
 
 
+class Slow(Kept):
+    """A sink that takes 50 ms to write a batch."""
+
+    def lay(self, partition, batch):
+        write = super().lay(partition, batch)
+        return lambda: (time.sleep(0.05), write())
+
+
 def test_observations_rest_after_each_batch_for_as_long_as_it_took(bus, monkeypatch):
-    class Slow(Kept):
-        def lay(self, partition, batch):
-            write = super().lay(partition, batch)
-            return lambda: (time.sleep(0.05), write())
-
-    class Rests(threading.Event):
-        for_s = 0.0
-
-        def wait(self, timeout=None):
-            self.for_s += timeout
-            return False
-
-    stop = Rests()
     monkeypatch.setattr(example_sink, "rushing", lambda _: False)
-    monkeypatch.setattr(example_sink, "OBSERVED", 4)
+    monkeypatch.setattr(example_sink, "FEW", 4)
     published(bus, 20)
     began = time.monotonic()
 
-    assert Sinks(bus, Kept(), Slow(), lambda: None, lambda: None, stop).observe_in_calm() == 20
-    assert 0.15 <= stop.for_s <= time.monotonic() - began
+    assert Sinks(bus, Kept(), Slow(), lambda: None, lambda: None, threading.Event()).observe_in_calm() == 20
+    assert time.monotonic() - began >= 5 * (0.05 + 0.05)
+
+
+def test_observations_end_when_both_sinks_are_to_be_held_and_are_brought_up_to_the_end_then(bus, monkeypatch):
+    class Wanting(Slow):
+        def lay(self, partition, batch):
+            write = super().lay(partition, batch)
+            return lambda: (begun.set(), write())
+
+    begun = threading.Event()
+    monkeypatch.setattr(example_sink, "rushing", lambda _: False)
+    monkeypatch.setattr(example_sink, "FEW", 1)
+    seen = Wanting()
+    sinks = Sinks(bus, Kept(), seen, lambda: None, lambda: None, threading.Event())
+    published(bus, 200)  # twenty seconds, if they were not to end
+    told: list[int] = []
+    observing = threading.Thread(target=lambda: told.append(sinks.observe_in_calm()))
+    observing.start()
+    begun.wait()
+    with sinks.held():
+        observing.join()
+        assert (told, sum(seen.next.values())) == ([0], 200)
 
 
 def test_an_archive_that_lost_its_memory_goes_on_after_the_last_object(bus):
@@ -236,7 +253,7 @@ def test_the_next_batch_is_laid_out_while_one_is_written(bus, monkeypatch):
 
 
 def test_no_more_than_one_batch_is_laid_out_before_one_is_written(bus, monkeypatch):
-    blobs = Watched(monkeypatch, lambda highest, written: written > 0 or highest > 7, wait_s=0.3)
+    blobs = Watched(monkeypatch, lambda highest, written: written > 0 or highest > 7, wait_s=2.0)
     published(bus, 40)
 
     catch_up(bus, Archive(blobs))
@@ -293,7 +310,7 @@ def test_a_trainer_that_must_not_work_any_more_writes_no_object():
 
     blobs = MemoryBlobs()
     with pytest.raises(LeaseLost):
-        Archive(blobs, superseded).keep(0, [Placed(0, example())])
+        keep(Archive(blobs, superseded), 0, [Placed(0, example())])
     assert list(blobs.keys("")) == []
 
 
@@ -341,7 +358,7 @@ def test_a_part_holds_one_hour_and_its_name_says_what():
         example(3, at=NOON + timedelta(hours=13, minutes=9)),
     ]
     blobs = MemoryBlobs()
-    Archive(blobs).keep(2, [Placed(7 + i, event) for i, event in enumerate(late)])
+    keep(Archive(blobs), 2, [Placed(7 + i, event) for i, event in enumerate(late)])
     assert list(blobs.keys("")) == [
         "examples/dt=2026-11-22/p2-000000000007-000000000007.h12.parquet",
         "examples/dt=2026-11-23/p2-000000000008-000000000009.h01.parquet",
@@ -404,7 +421,7 @@ def test_an_observation_is_the_newest_revision_and_says_what_each_model_said():
 
 def test_an_observation_points_to_its_pixels():
     blobs, event = MemoryBlobs(), example(3)
-    Archive(blobs).keep(2, [Placed(n, example(n)) for n in range(3)] + [Placed(3, event)])
+    keep(Archive(blobs), 2, [Placed(n, example(n)) for n in range(3)] + [Placed(3, event)])
     [drawing, _] = items(2, 3, event)
     assert raster_at(blobs, drawing["pixels"]["S"]) == event.features.raster
     assert raster_at(blobs, pixels_of(2, 9, event.at)) is None
@@ -472,9 +489,9 @@ def test_what_dynamodb_throttles_is_written_and_deleted_in_the_end(monkeypatch):
     monkeypatch.setattr(observations, "_WAIT_S", 0.001)
     dynamodb = Throttling()
     sink = Observations(Settings(aws_services="local"), threading.Event(), None, dynamodb)
-    sink.keep(0, [Placed(n, example(n)) for n in range(70)])
+    keep(sink, 0, [Placed(n, example(n)) for n in range(70)])
     assert (len(dynamodb.rows), dynamodb.largest, dynamodb.place) == (140, 98, "70")
-    sink.keep(0, [Placed(n, example(n % 71, revision=1 + n % 2)) for n in range(70, 72)])
+    keep(sink, 0, [Placed(n, example(n % 71, revision=1 + n % 2)) for n in range(70, 72)])
     assert (len(dynamodb.rows), sorted(dynamodb.rows.values())[-2:]) == (142, [2, 2])
     assert sink.places() == dict.fromkeys(range(4), 7)
 
@@ -486,7 +503,7 @@ def test_what_dynamodb_throttles_is_written_and_deleted_in_the_end(monkeypatch):
 def test_the_archive_gives_back_what_was_put_in():
     blobs = MemoryBlobs()
     events = [example(n, label=n) for n in range(3)]
-    Archive(blobs).keep(0, [Placed(n, event) for n, event in enumerate(events)])
+    keep(Archive(blobs), 0, [Placed(n, event) for n, event in enumerate(events)])
     found, keys = read_archive(blobs)
     assert len(keys) == 1
     assert [(str(e.drawing_id), e.label, e.features.raster, int(e.drawn_at.timestamp() * 1e6)) for e in events] == [
@@ -497,7 +514,7 @@ def test_the_archive_gives_back_what_was_put_in():
 def test_the_archive_says_which_labels_came_over_the_quota_and_of_older_objects_none_did():
     blobs = MemoryBlobs()
     late = example(1).model_copy(update={"over_quota": True})
-    Archive(blobs).keep(0, [Placed(0, example(0)), Placed(1, late)])
+    keep(Archive(blobs), 0, [Placed(0, example(0)), Placed(1, late)])
     [key] = blobs.keys(archive.PREFIX)
     older = io.BytesIO()
     pq.write_table(pq.read_table(io.BytesIO(blobs.get(key))).drop_columns(["over_quota", "partition"]), older)
@@ -512,7 +529,7 @@ def test_the_archive_says_which_labels_came_over_the_quota_and_of_older_objects_
 
 def test_what_was_drawn_with_is_archived_and_of_older_objects_nobody_knows_it():
     blobs = MemoryBlobs()
-    Archive(blobs).keep(0, [Placed(0, example(0).model_copy(update={"device": "touch"})), Placed(1, example(1))])
+    keep(Archive(blobs), 0, [Placed(0, example(0).model_copy(update={"device": "touch"})), Placed(1, example(1))])
     [key] = blobs.keys(archive.PREFIX)
     older = io.BytesIO()
     pq.write_table(pq.read_table(io.BytesIO(blobs.get(key))).drop_columns(["device", "partition"]), older)
@@ -541,7 +558,7 @@ def test_a_listing_of_before_a_write_does_not_count_after_it():
     other = threading.Thread(target=sink.places)
     other.start()
     assert listed.wait(5)
-    sink.keep(0, [Placed(n, example(n)) for n in range(3)])
+    keep(sink, 0, [Placed(n, example(n)) for n in range(3)])
     other.join()
     assert sink.places() == {0: 3}
 

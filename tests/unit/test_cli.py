@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rich.console import Console
 from websockets.sync.server import Server, ServerConnection, serve
 
+from contracts.events import now
 from deploy import retraining
 from deploy.cli import main
 from deploy.failures import CommandFailed, Interrupted
@@ -26,6 +27,8 @@ from deploy.replay import ReplayRefused
 from deploy.retraining import follow
 from producers.certificate import signed
 from producers.connection import BrokerAbsent
+from producers.simulation_report import report
+from producers.tally import Tally
 
 
 @dataclass
@@ -124,6 +127,7 @@ def test_what_can_be_seen_beforehand_is_told_before_kafka_is_waited_for(
         (["forget", "--verify", str(forged)], 1, "of a forgotten player: log.others_after is missing or wrong"),
         (["dataset", "show", "a/b"], 2, "'a/b' is no name and no id"),
         (["follow", ".."], 2, "'..' is no name and no id"),
+        (["tuning", "a/b"], 2, "'a/b' is no name and no id"),
     ]:
         done = gamenight(*words)
         assert (done.returncode, told in done.stderr, len(done.stderr.splitlines())) == (status, True, 1), done
@@ -721,3 +725,20 @@ def test_a_key_that_cannot_be_given_or_revoked_says_why_in_one_line(gamenight: G
 
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_what_was_played_is_told_although_its_log_cannot_be_audited(gamenight, monkeypatch):
+    async def played(options, *_):
+        return report(options, Tally(1), now(), 1.0)
+
+    def away(*_, **__):
+        raise BrokerAbsent("no broker at 127.0.0.1:1")
+
+    monkeypatch.setattr("producers.simulation.simulate", played)
+    monkeypatch.setattr("producers.bus.open_bus", away)
+    told = gamenight("simulate", "--json")
+    shown = gamenight("simulate")
+
+    why = "not audited, since the log cannot be read: no broker at 127.0.0.1:1"
+    assert (told.returncode, json.loads(told.stdout)["error"], json.loads(told.stdout)["audit"]) == (1, why, None)
+    assert (shown.returncode, "drawings" in shown.stdout, why in shown.stderr) == (1, True, True)

@@ -119,8 +119,8 @@ async def test_a_game_that_says_nothing_or_goes_away_is_not_waited_for_for_ever(
     game = Refusing()
     game.silent = True
     async with playing(game) as url:
-        ada = await AsyncPlayer(url, seat="good", wait_s=0.2).__aenter__()
-        with pytest.raises(GameNightSilent, match=r"not answered after 0.2 s: see http://127.*healthz"):
+        ada = await AsyncPlayer(url, seat="good", wait_s=1.0).__aenter__()
+        with pytest.raises(GameNightSilent, match=r"not answered after 1 s: see http://127.*healthz"):
             await ada.draw(SEVEN)
     with pytest.raises(GameNightUnreachable, match=r"game not reached|socket closed"):
         await ada.draw(SEVEN)

@@ -8,6 +8,7 @@ import pytest
 
 from contracts.events import ForgetPlayer, mark_of
 from producers.blobs import MemoryBlobs
+from tests.sinks import keep, parquet
 from tests.unit.test_archive import NOON, example
 from trainers import archive, compaction
 from trainers.archive import Archive, raster_at, read_rows
@@ -49,7 +50,7 @@ def filled(blobs: MemoryBlobs, hours: int = 3, parts: int = 4) -> int:
         for n in range(hours * parts):
             at = NOON + timedelta(minutes=60 * n / parts)
             batch = [Placed(offset + k, example(offset + k, player=f"p{k}", at=at)) for k in range(3)]
-            sink.keep(partition, batch)
+            keep(sink, partition, batch)
             offset, rows = offset + 3, rows + 3
     return rows
 
@@ -110,10 +111,10 @@ def test_late_parts_and_older_parts_are_merged_too():
     blobs = MemoryBlobs()
     filled(blobs, hours=1)
     tidy(blobs, LATER, None, nothing)
-    Archive(blobs).keep(0, [Placed(12, example(12, at=NOON))])
+    keep(Archive(blobs), 0, [Placed(12, example(12, at=NOON))])
     older = "examples/dt=2026-11-22/p1-000000000000-000000000002.parquet"
     several = [Placed(n, example(n, at=NOON + timedelta(hours=n))) for n in range(3)]
-    table = pq.read_table(io.BytesIO(archive.parquet(1, several))).drop_columns(["partition", "over_quota"])
+    table = pq.read_table(io.BytesIO(parquet(1, several))).drop_columns(["partition", "over_quota"])
     blobs.put(older, archive.encoded(table))
     before = sorted(read(blobs))
     assert tidy(blobs, LATER, None, nothing) == 1, "its day is not over: the older part stays, the late one is merged"
@@ -148,7 +149,7 @@ def test_a_player_is_cut_out_of_merged_objects_and_an_hour_without_anybody_still
         archive.without(blobs, player, told.__setitem__)
         assert sum(told.values()) == 24
     assert (read(blobs), Archive(blobs).places()) == ([], places)
-    Archive(blobs).keep(0, [Placed(36, example(36, at=NOON))])
+    keep(Archive(blobs), 0, [Placed(36, example(36, at=NOON))])
     tidy(blobs, LATER, None, nothing)
     assert (read(blobs), Archive(blobs).places()) == ([(0, 36)], {**places, 0: 37})
 

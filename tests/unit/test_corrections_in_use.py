@@ -74,4 +74,4 @@ def test_snapshots_are_told_that_the_log_has_lost_since():
         if topic == SnapshotTaken.topic:
             records.clear()
 
-    assert [(event.topic, record.timestamp_ms > 0) for record, event in told] == [("models.v1", True), ("corrections.v1", True)]
+    assert [event.topic for _, event in told] == ["models.v1", "models.v1", "corrections.v1"]

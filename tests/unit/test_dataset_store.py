@@ -17,6 +17,7 @@ from producers.whole_log import all_records
 from streams.learner import Learner
 from streams.online_base import load_base
 from tests.histories import MemoryCells, lesson, named, taken_back
+from tests.sinks import keep
 from tests.unit.test_archive import example
 from tests.writers import drawings
 from trainers import dataset, dataset_store
@@ -37,9 +38,9 @@ def blobs() -> MemoryBlobs:
     """An archive of fifty drawings by nine people, of which one is withdrawn, and a dataset of it."""
     made = MemoryBlobs()
     several = [example(n, player=f"player-{n % 9}", at=AT + timedelta(seconds=n), label=n % 10) for n in range(50)]
-    Archive(made).keep(1, [Placed(n, one) for n, one in enumerate(several)])
+    keep(Archive(made), 1, [Placed(n, one) for n, one in enumerate(several)])
     withdrawn = several[0].model_copy(update={"revision": 2, "label": None})
-    Archive(made).keep(1, [Placed(50, withdrawn)])
+    keep(Archive(made), 1, [Placed(50, withdrawn)])
     return made
 
 
@@ -61,7 +62,7 @@ def test_what_is_stored_reads_back_and_is_found_by_its_digest(blobs):
 
 def test_the_base_is_stored_once_and_a_manifest_does_not_change(blobs):
     first = made_of(blobs)
-    Archive(blobs).keep(1, [Placed(51, example(90, player="new", at=AT))])
+    keep(Archive(blobs), 1, [Placed(51, example(90, player="new", at=AT))])
     second = made_of(blobs, known=frozenset(first["players"]), by="ada")
     assert first["digest"] != second["digest"]
     assert list(blobs.keys("bases/")) == [first["base"]["key"]] == [second["base"]["key"]]
@@ -72,8 +73,10 @@ def test_the_base_is_stored_once_and_a_manifest_does_not_change(blobs):
 
 def test_a_manifest_makes_the_same_bytes_also_when_the_archive_was_merged_and_went_on(blobs):
     told = made_of(blobs)
-    Archive(blobs).keep(
-        1, [Placed(51, example(91, player="later", at=AT)), Placed(52, example(1, player="player-1", revision=2))]
+    keep(
+        Archive(blobs),
+        1,
+        [Placed(51, example(91, player="later", at=AT)), Placed(52, example(1, player="player-1", revision=2))],
     )
     tidy(blobs, AT + timedelta(hours=9), None, lambda: None)
     found = verify(blobs, told["digest"])

@@ -3,7 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 
-from streams.delivery import LINGER_S, STEP, SendQueue, UnsentRecord, take_gathered
+import pytest
+
+from streams import delivery
+from streams.delivery import STEP, SendQueue, UnsentRecord, take_gathered
 
 
 async def test_a_step_takes_what_comes_while_it_gathers_and_no_more_than_it_may():
@@ -20,7 +23,8 @@ async def test_a_step_takes_what_comes_while_it_gathers_and_no_more_than_it_may(
     assert await take_gathered(queue) == list(range(STEP, STEP + 10))
 
 
-async def test_what_waits_when_its_group_has_ended_is_sent_by_nobody():
+async def test_what_waits_when_its_group_has_ended_is_sent_by_nobody(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(delivery, "LINGER_S", 0.3)
     sent: list[UnsentRecord] = []
 
     async def publish(records: Sequence[UnsentRecord]) -> None:
@@ -31,6 +35,6 @@ async def test_what_waits_when_its_group_has_ended_is_sent_by_nobody():
         queue.send(sending, [record], lambda: None, calm=True)
         queue.send(sending, [record], lambda: None, calm=False)
     queue.stop()
-    await asyncio.sleep(2 * LINGER_S)
+    await asyncio.sleep(2 * delivery.LINGER_S)
 
     assert sent == [record]

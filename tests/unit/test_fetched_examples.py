@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from contracts.settings import Settings
 from gamenight.client import GameNightError, GameNightUnreachable, fetch_examples, pixels
 from tests.histories import example, named, seconds, shown
-from trainers.archive import parquet
+from tests.sinks import parquet
 from trainers.example_sink import Placed
 
 SETTINGS = Settings(aws_services="local")

@@ -36,6 +36,7 @@ from streams.online_base import load_base
 from tests.endpoints import MemoryServing
 from tests.histories import READER, MemoryCells, example, features, folded, lesson, published
 from tests.roster import ROSTER
+from tests.sinks import keep
 from trainers import archive, dataset, dataset_store
 from trainers.certificate_draft import CertificateDraft
 from trainers.example_sink import Placed
@@ -152,7 +153,7 @@ def test_a_ban_that_comes_while_another_player_is_forgotten_is_kept(tmp_path: Pa
 def test_a_version_that_a_rebuild_at_work_makes_of_the_drawings_is_in_the_certificate(tmp_path: Path, monkeypatch):
     shop, command = Shop(tmp_path), ForgetPlayer(command_id=uuid4(), by="the player", via="player", player_id=EVE)
     several = [Placed(n, example(f"d{n}", player_id=("bob", EVE)[n % 2], features=features(n))) for n in range(6)]
-    archive.Archive(shop.blobs).keep(0, several)
+    keep(archive.Archive(shop.blobs), 0, several)
     examples, keys = dataset.read_archive(shop.blobs)
     nothing = dataset.LabelledImages(np.zeros((0, 784), np.uint8), np.zeros(0, np.uint8), np.zeros(0, np.float32))
     made = dataset.assemble(nothing, examples, 0.5, 1.0)

@@ -54,6 +54,7 @@ from streams.ledger import Identity, Ledger
 from tests.experiments import learned
 from tests.histories import correction, drawing, example, features, lesson, named, seconds, taken_back
 from tests.roster import ROSTER
+from tests.sinks import keep
 from trainers import archive, dataset, dataset_store, home_files
 from trainers.certificate_draft import CertificateDraft, certificate_key, certified
 from trainers.example_sink import Placed
@@ -207,8 +208,8 @@ def test_a_scan_sums_all_other_records_and_sees_keys_of_before():
 def test_archive_and_datasets_are_without_the_player_and_all_else_stays():
     blobs = MemoryBlobs()
     several = [Placed(n, example(f"d{n}", player_id=("bob", EVE)[n % 2], features=features(n))) for n in range(6)]
-    archive.Archive(blobs).keep(0, several)
-    archive.Archive(blobs).keep(1, [Placed(0, example("alone", player_id=EVE))])
+    keep(archive.Archive(blobs), 0, several)
+    keep(archive.Archive(blobs), 1, [Placed(0, example("alone", player_id=EVE))])
     examples, keys = dataset.read_archive(blobs)
     nothing = dataset.LabelledImages(np.zeros((0, 784), np.uint8), np.zeros(0, np.uint8), np.zeros(0, np.float32))
     made = dataset.assemble(nothing, examples, 0.5, 1.0)

@@ -30,7 +30,7 @@ class Jobs(JobRuns):
     def download(self, folder: Path) -> None:
         """Write into the folder, in a thread, until the test has seen enough."""
         self.begun.set()
-        assert self.enough.wait(5)
+        assert self.enough.wait(30)
         folder.mkdir(parents=True)
         (folder / "given").touch()
         self.done.set()
@@ -72,13 +72,13 @@ class Played:
         await self.jobs.stop({"TransformJobName": name})
 
     async def ended(self, name: str) -> dict[str, Any]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while name in self.jobs.runs:
                 await asyncio.sleep(0.001)
         return await self.job(name)
 
     async def running(self, name: str) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while "TransformStartTime" not in await self.job(name):
                 await asyncio.sleep(0.001)
 

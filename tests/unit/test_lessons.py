@@ -127,7 +127,7 @@ def after(*taught: LessonTaught) -> OnlineModel:
 
 async def test_lessons_gather_for_the_next_model_in_a_rush(monkeypatch: pytest.MonkeyPatch):
     it = Following()
-    monkeypatch.setattr(it.lessons, "_pace", Pace(rush=0.001, rush_s=1.0, most_s=1.0))
+    monkeypatch.setattr(it.lessons, "_pace", Pace(rush=0.001, rush_s=3.0, most_s=3.0))
     async with following(it):
         await until(lambda: len(it.snapshots) == 1)
         it.tell(ADA)

@@ -207,6 +207,28 @@ async def test_it_waits_for_a_broker_that_is_not_there_yet(monkeypatch):
     await sender.stop(1)
 
 
+async def test_what_is_given_up_while_no_broker_answers_is_not_kept_until_one_does(monkeypatch):
+    monkeypatch.setattr(loop_client, "_LOOK_S", 0.01)
+    monkeypatch.setattr(loop_client, "_AGAIN_S", 0.01)
+    Producer.starts[:] = [KafkaConnectionError("away")] * 10_000
+    sender = LoopSender(KafkaAddress(("nowhere:1",)))
+    sender.start()
+    told = Told(sender)
+    for n in range(50):
+        told.send(b"%d" % n, within_s=0.05)
+    await told.settled(50)
+
+    assert not any(sender._waiting.values())
+    Producer.starts.clear()
+    async with asyncio.timeout(DEADLINE_S):
+        while sender._producer is None or sender._waiting:
+            await asyncio.sleep(0.005)
+    told.send(b"after")
+    await told.settled(51)
+    assert (told.kept, len(told.refused)) == ({b"after": 0}, 50)
+    await sender.stop(1)
+
+
 async def test_a_connection_that_is_being_made_is_finished_and_closed_at_the_end():
     Producer.slow = True
     sender = LoopSender(KafkaAddress(("nowhere:1",)))

@@ -21,6 +21,7 @@ from contracts.settings import Settings
 from producers.blobs import MemoryBlobs
 from tests.histories import published
 from tests.roster import ROSTER
+from tests.sinks import keep
 from tests.unit.test_archive import example
 from trainers import cancelling, triggers
 from trainers.archive import Archive
@@ -172,7 +173,7 @@ def test_labels_are_counted_behind_what_the_last_dataset_has_read_and_withdrawn_
     archive = Archive(blobs)
     for partition in (0, 2):
         several = [example(n + 9 * partition, player=f"p{partition}", label=None if n == 7 else 3) for n in range(9)]
-        archive.keep(partition, [Placed(n, one) for n, one in enumerate(several)])
+        keep(archive, partition, [Placed(n, one) for n, one in enumerate(several)])
     log = log_of()
     assert triggers.read_up_to(log, "xgboost") == {0: 5, 1: 2}
     assert triggers.labels_since(blobs, {0: 5, 1: 2}) == 3 + 8
@@ -190,7 +191,7 @@ def test_labels_are_counted_behind_what_the_last_dataset_has_read_and_withdrawn_
 def test_the_settings_name_the_models_that_are_rebuilt_by_themselves():
     blobs, said = MemoryBlobs(), list[RetrainModel]()
     archive = Archive(blobs)
-    archive.keep(0, [Placed(n, example(n)) for n in range(12)])
+    keep(archive, 0, [Placed(n, example(n)) for n in range(12)])
     settings = COUNT.model_copy(update={"retrain_models": "kmeans, nothing"})
     triggers.Triggers(settings, blobs, ModelLog(ROSTER), archive.places, said.append).look()
     assert [(one.target, one.trigger, isinstance(one.command_id, UUID)) for one in said] == [("kmeans", "count", True)]
@@ -202,7 +203,7 @@ def test_only_labels_that_a_dataset_would_learn_begin_a_rebuild():
     over = [example(1, revision=n).model_copy(update={"over_quota": True}) for n in range(1, 12)]
     revised = [example(2, revision=n) for n in range(1, 12)]
     left_out = [example(n, player=player) for player in ("eve", "gone") for n in range(10, 20)]
-    archive.keep(0, [Placed(n, one) for n, one in enumerate([*over, *revised, *left_out])])
+    keep(archive, 0, [Placed(n, one) for n, one in enumerate([*over, *revised, *left_out])])
     log = ModelLog(ROSTER, [RestrictionSet(players={"eve": "banned"}), PlayersForgotten(marks=[mark_of("gone")])])
     looking = triggers.Triggers(COUNT, blobs, log, archive.places, said.append)
     looking.look()

@@ -29,7 +29,7 @@ _BUSY: Final = 0.05
 """The share of a core above which a server that answers no /ping counts as busy: with a long invocation on its one thread."""
 _MOST_MISSES: Final = 20
 """How many /ping in a row any server may miss: this takes longer than an invocation may."""
-_PORTS: Final = range(20_000, 32_000)
+PORTS: Final = range(20_000, 32_000)
 """The ports of servers: below those of outgoing connections, which Linux might hand out before a server listens at its port."""
 _TRIES: Final = 3
 """How many ports a server tries, if other processes listen there first."""
@@ -251,7 +251,7 @@ def _listens(pid: int, port: int) -> bool:
 
 def _free_port() -> int:
     """Return a port at which nobody listens now."""
-    for port in random.sample(_PORTS, 100):
+    for port in random.sample(PORTS, 100):
         if _is_free(port):
             return port
     raise OSError("no port is free")
