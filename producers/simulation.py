@@ -6,6 +6,7 @@ drops is opened again with the same seat, and frames that were not acknowledged 
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -48,8 +49,7 @@ async def simulate(
     enough = enough or asyncio.Event()
     players = [SimulatedPlayer(i, options, pens[i % len(pens)], tally) for i in range(options.players)]
     connections = [_Connection(player, i, headers, options, tally, enough) for i, player in enumerate(players)]
-    loop = asyncio.get_running_loop()
-    started, began = now(), loop.time()
+    started, began = now(), time.monotonic()  # not the loop's time: uvloop counts whole milliseconds
     playing = asyncio.gather(*(connection.play() for connection in connections))
     try:
         while not playing.done():
@@ -62,7 +62,7 @@ async def simulate(
     finally:
         playing.cancel()
         await asyncio.gather(playing, return_exceptions=True)
-    return report(options, tally, started, loop.time() - began)
+    return report(options, tally, started, time.monotonic() - began)
 
 
 class _Connection:
@@ -110,22 +110,22 @@ class _Connection:
 
     async def tick(self) -> None:
         """Send frames again that were not acknowledged in time, and give up drawings that are too old."""
-        self._player.give_up(self._loop.time())
+        self._player.give_up(time.monotonic())
         if self._seated.is_set():
-            await self._say(self._player.again(self._loop.time()))
+            await self._say(self._player.again(time.monotonic()))
         self._moved.set()
 
     async def _draw(self) -> None:
         await self._seated.wait()
         pace, speed = self._options.pace_s, self._options.speed
-        due = self._loop.time() + self._chance.uniform(0, pace)
+        due = time.monotonic() + self._chance.uniform(0, pace)
         for drawn in self._player.draws():
             if pace:
                 await self._until(due)
                 due += pace * self._chance.uniform(0.5, 1.5)
             if self._enough.is_set():
                 break
-            down = self._loop.time()
+            down = time.monotonic()
             for after_s, frame in drawn.previews:
                 if pace:
                     await self._until(down + after_s / speed)
@@ -133,14 +133,14 @@ class _Connection:
                 await self._say([frame])
             if pace:
                 await self._until(down + drawn.duration_s / speed)
-            await self._say(self._player.pen_up(drawn, self._loop.time()))
+            await self._say(self._player.pen_up(drawn, time.monotonic()))
             if pace and self._player.waiting > _MOST_WAITING:
                 self._tally.seen["held back"] += 1
             await self._fewer_than(_MOST_WAITING if pace else 1)
         await self._fewer_than(1)
 
     async def _until(self, when: float) -> None:
-        await asyncio.sleep(max(0.0, when - self._loop.time()))
+        await asyncio.sleep(max(0.0, when - time.monotonic()))
 
     async def _fewer_than(self, waiting: int) -> None:
         while self._player.waiting >= waiting:
@@ -161,23 +161,23 @@ class _Connection:
         self._seated.clear()
 
     async def _receive(self, frame: dict[str, Any]) -> None:
-        look = self._player.receive(frame, self._loop.time())
+        look = self._player.receive(frame, time.monotonic())
         if frame["type"] == "joined":
             self._seated.set()
             self._tally.seen["seats taken"] += 1
-            await self._say(self._player.again(self._loop.time(), everything=True))
+            await self._say(self._player.again(time.monotonic(), everything=True))
         elif look is not None:
             drawing_id, in_s = look
             if in_s:
                 self._look_later(drawing_id, in_s)
             else:
-                await self._say(self._player.judge(drawing_id, self._loop.time()))
+                await self._say(self._player.judge(drawing_id, time.monotonic()))
         self._moved.set()
 
     def _look_later(self, drawing_id: str, in_s: float) -> None:
         def look() -> None:
             self._looking.discard(handle)
-            saying = asyncio.ensure_future(self._say(self._player.judge(drawing_id, self._loop.time())))
+            saying = asyncio.ensure_future(self._say(self._player.judge(drawing_id, time.monotonic())))
             self._saying.add(saying)
             saying.add_done_callback(self._saying.discard)
             self._moved.set()

@@ -62,7 +62,7 @@ async def test_every_drawing_is_answered_learned_and_counted_once_although_many_
     assert report.errors == {}
     assert set(report.last_tenth) == MODELS | {"shown first"}
     assert report.seen["answered by every model"] == 150
-    assert sum(report.receipts.values()) == report.seen["corrected"] + report.seen["confirmed"]
+    assert sum(report.receipts.values()) == report.seen.get("corrected", 0) + report.seen.get("confirmed", 0)
 
     found = await audited(game.settings, report, home=game.settings.home)
     assert found.clean, found.model_dump_json(indent=2)
