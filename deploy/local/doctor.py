@@ -17,6 +17,7 @@ from deploy.local.sagemaker import containers
 from deploy.local.sagemaker.containers import Images
 from deploy.local.sagemaker.errors import AwsError
 from deploy.local.up import health
+from producers.acls import GROUPS
 from producers.group_lag import LagUnknown, group_lag
 
 RECOVERED: Final = timedelta(minutes=10)
@@ -78,7 +79,7 @@ def examine(settings: Settings) -> Findings:
     for group, topics in lag.items():
         behind = sum(topics.values())
         if behind > 1000:
-            more = ", or set GAMENIGHT_STREAM_WORKERS higher" if group == "gamenight-router" else ""
+            more = ", or set GAMENIGHT_STREAM_WORKERS higher" if group == GROUPS["router"] else ""  # which are routers
             advice.append(f"{group} is {behind} messages behind: it catches up by itself{more}")
     return Findings(
         up_pid=pid,

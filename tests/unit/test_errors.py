@@ -228,6 +228,16 @@ def test_the_doctor_lets_a_process_that_has_recovered_be_well(
     )
 
 
+def test_the_doctor_advises_more_stream_workers_for_routers_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    behind = {"drawings.v1": 1001}
+    monkeypatch.setattr(doctor, "health", lambda _: SimpleNamespace(status="ok", missing={}))
+    monkeypatch.setattr(doctor, "_lag", lambda _: ({"gamenight-router": behind, "gamenight-learning": behind}, ""))
+
+    told = [one for one in doctor.examine(Settings(home=tmp_path)).advice if "behind" in one]
+
+    assert [("gamenight-router" in one, "GAMENIGHT_STREAM_WORKERS" in one) for one in told] == [(True, True), (False, False)]
+
+
 def test_a_fault_of_the_program_is_shown_whole():
     assert failure_of(KeyError("x")) is None
 
