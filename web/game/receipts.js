@@ -64,7 +64,8 @@ function noted(model, { version_before: before, version_after: after }, learned)
 export function lines(receipt, title) {
   return Object.entries(receipt.models)
     .map(([model, change]) => {
-      const learned = change.version_after !== change.version_before;
+      // A player's own model counts drawings: another answer to one of them makes no other version.
+      const learned = change.version_after !== change.version_before || change.p_after !== change.p_before;
       const text = told(title(model), change, learned);
       return { model, learned, before: change.p_before, after: change.p_after, text, note: noted(model, change, learned) };
     })

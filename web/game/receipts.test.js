@@ -77,6 +77,12 @@ test("the learner and the player's own model tell one by one, and are shown toge
   assert.equal(lines(second, () => "Mine")[0].note, "knows 1 of your drawings");
 });
 
+test("another answer to a drawing is learned although the player's own model knows no more drawings", () => {
+  const again = { version_before: "own3+1", version_after: "own3+1", p_before: 0.01, p_after: 0.99 };
+  const [mine] = lines({ ...receipt, models: { mine: again } }, () => "Mine");
+  assert.deepEqual([mine.learned, mine.text.startsWith("Mine learned it:"), mine.note], [true, true, "knows 1 of your drawings"]);
+});
+
 test("what did not learn says why, each kind in its way", () => {
   const same = { version_before: "3", version_after: "3", p_before: 0.4, p_after: 0.4 };
   const told = lines({ ...receipt, models: { all: same, mine: same, xgboost: same } }, (model) => model);
