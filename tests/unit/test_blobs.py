@@ -1,14 +1,19 @@
-"""Objects whose body breaks off in the middle, as when S3 is killed: they are read again, and not without end."""
+"""Objects whose body breaks off in the middle, as when S3 is killed, are read again, and not without end; what is written is
+sent at once."""
 
 import io
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import IncompleteReadError
 from botocore.response import StreamingBody
+from urllib3 import HTTPResponse
 
 from contracts.settings import Settings
+from deploy.local.keys import with_secrets
 from producers.blobs import S3Blobs
 
 WHOLE = b"a dataset"
@@ -44,3 +49,15 @@ def test_an_object_whose_body_breaks_off_is_read_again() -> None:
 def test_an_s3_that_only_breaks_off_is_not_asked_without_end() -> None:
     with pytest.raises(IncompleteReadError):
         blobs(3).get("dataset")
+
+
+def test_an_object_is_sent_without_asking_first_whether_it_is_wanted(tmp_path: Path) -> None:
+    made, sent = S3Blobs(with_secrets(Settings(home=tmp_path, aws_services="local"))), list[AWSPreparedRequest]()
+
+    def answer(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        sent.append(request)
+        return AWSResponse(request.url, 200, {}, HTTPResponse(io.BytesIO(), preload_content=False))
+
+    made._s3.meta.events.register("before-send.s3.PutObject", answer)
+    made.put("dataset", WHOLE)
+    assert [(one.method, one.headers.get("Expect"), one.body.read()) for one in sent] == [("PUT", None, WHOLE)]
