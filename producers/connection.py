@@ -189,7 +189,7 @@ class MskToken(Tokens):
         import botocore.session  # this import takes half a second
         from botocore.auth import SigV4QueryAuth
         from botocore.awsrequest import AWSRequest
-        from botocore.exceptions import BotoCoreError
+        from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             credentials = botocore.session.get_session().get_credentials()
@@ -198,7 +198,7 @@ class MskToken(Tokens):
             url = f"https://kafka.{self._region}.amazonaws.com/"
             request = AWSRequest("GET", url, params={"Action": "kafka-cluster:Connect"})
             SigV4QueryAuth(credentials.get_frozen_credentials(), "kafka-cluster", self._region, _MSK_S).add_auth(request)
-        except BotoCoreError as error:
+        except (BotoCoreError, ClientError) as error:
             raise NotAdmitted(f"AWS_MSK_IAM cannot sign: {error}") from error
         signed = f"{request.url}&User-Agent=gamenight"
         return base64.urlsafe_b64encode(signed.encode()).decode().rstrip("="), float(_MSK_S)

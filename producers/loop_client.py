@@ -224,7 +224,7 @@ class LoopSender:
                 )
                 try:
                     await producer.start()
-                except (KafkaError, OSError, BusError) as absent:
+                except Exception as absent:  # noqa: BLE001 it is tried again, whatever it is: who waits is told when it is due
                     log.warning("no producer yet", error=str(absent))
                     await self._end(producer)
                     await asyncio.sleep(_AGAIN_S)

@@ -12,13 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
+from uuid import uuid5
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
 from contracts.drawing import SIDE
-from contracts.events import Role, variant_of
+from contracts.events import NAMESPACE, Role, RollBackModel, TryVersion, variant_of
 from contracts.ports import Endpoint, EndpointAnswer, EndpointDown, EndpointSilent
 from streams import batch_queue
 from streams.batch_queue import BatchQueue
@@ -67,6 +68,19 @@ class VersionFailed:
     why: str
     beside: bool
     """Whether it was a candidate."""
+
+    def command(self) -> TryVersion | RollBackModel:
+        """Return what tells all workers to do as this one did: one command for each trial of a version, whoever reports it."""
+        reason = f"version {self.version} failed its first calls: {self.why}"[:500]
+        told = {
+            "command_id": uuid5(NAMESPACE, f"failed/{self.model}/{self.version}/{self.trial}"),
+            "target": self.model,
+            "failed": self.version,
+            "by": "router",
+            "via": "router",
+            "reason": reason,
+        }
+        return TryVersion(role="none", **told) if self.beside else RollBackModel(**told)
 
 
 CallOutcome = CallAnswered | Late | VersionFailed | batch_queue.QueueOutcome

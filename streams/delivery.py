@@ -27,6 +27,8 @@ class Delivery:
 
     record: Record
     ack: Callable[[], object]
+    current: Callable[[], bool] = lambda: True
+    """Whether the assignment by which it came still holds; after that its partition is read anew, from another offset."""
 
 
 class Fork:
@@ -53,7 +55,7 @@ class Fork:
                 delivery.ack()
 
         for taker, queue in enumerate(self._queues):
-            await queue.put(Delivery(delivery.record, partial(acknowledge, taker)))
+            await queue.put(Delivery(delivery.record, partial(acknowledge, taker), delivery.current))
 
 
 class UnsentRecord(NamedTuple):

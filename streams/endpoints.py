@@ -18,7 +18,7 @@ import numpy as np
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from botocore.exceptions import BotoCoreError, NoCredentialsError
+from botocore.exceptions import NoCredentialsError
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
@@ -84,17 +84,12 @@ class Runtime:
 
         Raises:
             EndpointSilent: If the endpoint does not answer in time.
-            EndpointDown: If it answers with an error, or does not exist.
+            EndpointDown: If it answers with an error, or does not exist, or there are no credentials to ask it with.
         """
         try:
-            await self._look()
-        except BotoCoreError as none:
-            raise EndpointDown(f"{name} cannot be asked: {none}") from none
-        request = AWSRequest("POST", f"{self._url.rstrip('/')}/endpoints/{name}/invocations", data=body)
-        request.headers["Content-Type"] = request.headers["Accept"] = NPY
-        if variant is not None:
-            request.headers["X-Amzn-SageMaker-Target-Variant"] = variant
-        SigV4Auth(self._credentials, "sagemaker", self._region).add_auth(request)
+            request = await self._signed(name, body, variant)
+        except Exception as wrong:  # each of the places where botocore looks for credentials fails in its own way
+            raise EndpointDown(f"{name} cannot be asked: {wrong}") from wrong
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
             self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, auto_decompress=False)
@@ -112,6 +107,15 @@ class Runtime:
         if response.status != 200:
             raise EndpointDown(f"{name}: {response.status} {_reason(bytes(said))}")
         return bytes(said), response.headers.get(_VARIANT, "")
+
+    async def _signed(self, name: str, body: bytes, variant: str | None) -> AWSRequest:
+        await self._look()
+        request = AWSRequest("POST", f"{self._url.rstrip('/')}/endpoints/{name}/invocations", data=body)
+        request.headers["Content-Type"] = request.headers["Accept"] = NPY
+        if variant is not None:
+            request.headers["X-Amzn-SageMaker-Target-Variant"] = variant
+        SigV4Auth(self._credentials, "sagemaker", self._region).add_auth(request)
+        return request
 
     async def _look(self) -> None:
         """Look for credentials that are valid for a while.

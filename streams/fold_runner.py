@@ -138,7 +138,7 @@ class FoldRunner:
             async with self._working:
                 began = time.monotonic()
                 by_partition: dict[int, list[Delivery]] = defaultdict(list)
-                for delivery in filter(None, gathered):
+                for delivery in (one for one in gathered if one is not None and one.current()):
                     by_partition[delivery.record.partition].append(delivery)
                 mine = [(p, several) for p, several in by_partition.items() if p in self._ledgers]
                 for partition, several in mine:

@@ -106,20 +106,19 @@ class Lessons:
         rejections = Rejections(bus)
         tail = await bus.listen([LessonTaught.topic, LearningSet.topic], {})
         known = looked = False
-        gapped: list[MessageRejected] = []
-        """What is told at the end of the log as it was at the start, unless it is explained until then."""
         try:
             while True:
                 probes, rejected = self.apply(await tail.poll(_POLL_S))
                 if self._gapped and not known and not looked:
                     looked = True
-                    explained = self.explain(await asyncio.to_thread(explanations, bus))
-                    rejected = [one for one in rejected if one not in explained]
+                    rejected = without(rejected, self.explain(await asyncio.to_thread(explanations, bus)))
                 behind = not known and not tail.caught_up()
-                gapped += [one for one in rejected if one in self._gapped.values()] if behind else []
-                unexplained = [] if behind else [one for one in gapped if one in self._gapped.values()]
-                gapped = gapped if behind else []
-                for one in (*unexplained, *(one for one in rejected if one not in gapped)):
+                if (
+                    not known
+                ):  # what is behind a gap is told at the end of the log as it was at the start, unless it is explained
+                    unexplained = list(self._gapped.values())
+                    rejected = [*(() if behind else unexplained), *without(rejected, unexplained)]
+                for one in rejected:
                     await asyncio.to_thread(rejections.tell, one)
                 if not known:
                     if behind:
@@ -151,14 +150,13 @@ class Lessons:
                     case LessonTaught():
                         self._model.apply(event, record.partition, record.offset)
                     case LessonsForgotten():
-                        explained = self._explain(event, record)
-                        rejected = [one for one in rejected if one not in explained]
+                        rejected = without(rejected, self._explain(event, record))
                     case LessonProbed():
                         probes.append(event)
                     case LearningSet():
                         learning = event
             except OutOfSequence as gap:
-                rejected.append(self._wait(record, gap))
+                rejected += self._wait(record, gap)
             except Exception as wrong:  # noqa: BLE001 one bad lesson stops nothing
                 rejected.append(rejection(record, STAGE, wrong))
         self._stand(snapshot, learning)
@@ -184,12 +182,14 @@ class Lessons:
             _log.error("a frozen model of another kind: receipts say what the base gives", error=str(wrong))
             return stands_still(None, self._base)
 
-    def _wait(self, record: Record, gap: OutOfSequence) -> MessageRejected:
-        """Keep a record that is behind a gap: an event that comes later may explain the gap."""
-        if len(self._gapped) >= _MOST_GAPPED:
-            del self._gapped[next(iter(self._gapped))]
+    def _wait(self, record: Record, gap: OutOfSequence) -> list[MessageRejected]:
+        """Keep a record that is behind a gap: an event that comes later may explain the gap. Return what is told of it.
+
+        At the start, of which nothing is told before the end of the log, that may be of another, which there is no room for.
+        """
+        left = [] if len(self._gapped) < _MOST_GAPPED else [self._gapped.pop(next(iter(self._gapped)))]
         self._gapped[record] = rejection(record, STAGE, gap)
-        return self._gapped[record]
+        return [self._gapped[record], *([] if self._known.is_set() else left)]
 
     def explain(self, records: Sequence[Record]) -> list[MessageRejected]:
         """Take note of lessons that are missing by what is further on in the log; return whose gap was explained by it.
@@ -245,6 +245,12 @@ class Lessons:
             await self._publish(map(UnsentRecord.of, said))
         if changed:
             await asyncio.sleep(self._pace.wait_s(1, time.monotonic()))
+
+
+def without(rejected: Sequence[MessageRejected], others: Sequence[MessageRejected]) -> list[MessageRejected]:
+    """Return the rejections that are not among the others, in their order."""
+    ids = {one.rejection_id for one in others}
+    return [one for one in rejected if one.rejection_id not in ids]
 
 
 def explanations(bus: Bus) -> list[Record]:

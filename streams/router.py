@@ -18,22 +18,13 @@ from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Final
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import structlog
 from cachetools import LRUCache
 
-from contracts.events import (
-    MAX_CANDIDATES,
-    NAMESPACE,
-    DrawingSubmitted,
-    MemoryAsked,
-    MessageRejected,
-    RollBackModel,
-    TryVersion,
-    now,
-)
-from contracts.ports import Endpoint
+from contracts.events import MAX_CANDIDATES, DrawingSubmitted, MemoryAsked, MessageRejected, now
+from contracts.ports import Endpoint, Record
 from contracts.records import read, rejection
 from contracts.settings import Settings
 from producers.signing import Signer
@@ -166,8 +157,7 @@ class Router:
             elif isinstance(drawing, MessageRejected):
                 self._send([UnsentRecord.of(told(drawing))], delivery.ack)
             elif isinstance(drawing, MemoryAsked):
-                answer = self._personal.told(delivery.record.partition, drawing, now())
-                self._send([UnsentRecord.of(answer)] if answer else [], delivery.ack)
+                self._send(self._told_memory(delivery.record, drawing), delivery.ack)
             else:
                 delivery.ack()
         time_now = now()
@@ -186,6 +176,15 @@ class Router:
                     self._pending[drawing.drawing_id] = one
                 admitted.append(one)
         return admitted
+
+    def _told_memory(self, record: Record, asked: MemoryAsked) -> list[UnsentRecord]:
+        """Return what is told of a player's memory; one that cannot be read stops no drawing."""
+        try:
+            answer = self._personal.told(record.partition, asked, now())
+            return [UnsentRecord.of(answer)] if answer else []
+        except Exception as wrong:  # noqa: BLE001 one bad memory stops no drawing
+            _log.exception("a memory cannot be told", partition=record.partition)
+            return [UnsentRecord.of(told(rejection(record, STAGE, wrong)))]
 
     def _begin(self, taken: Sequence[Taken]) -> RoundSteps:
         """Begin the rounds of drawings, with the answers of the models in this process."""
@@ -319,19 +318,10 @@ class Router:
         self._send([UnsentRecord.of(told(rejection(one.record, STAGE, wrong)))], partial(self._acknowledge, one))
 
     def _report(self, failed: VersionFailed) -> None:
-        """Command for all workers what this one did at once: one command for each trial of a version, whoever reports it."""
+        """Command for all workers what this one did at once."""
         _log.error("version failed its first calls", model=failed.model, version=failed.version, trial=failed.trial,
                    error=failed.why[:500])  # fmt: skip
-        command = {
-            "command_id": uuid5(NAMESPACE, f"failed/{failed.model}/{failed.version}/{failed.trial}"),
-            "target": failed.model,
-            "failed": failed.version,
-            "by": "router",
-            "via": "router",
-            "reason": f"version {failed.version} failed its first calls: {failed.why}"[:500],
-        }
-        event = TryVersion(role="none", **command) if failed.beside else RollBackModel(**command)
-        self._send([UnsentRecord.of(self._signer.signed(event))], lambda: None)
+        self._send([UnsentRecord.of(self._signer.signed(failed.command()))], lambda: None)
 
     def _send(self, records: Sequence[UnsentRecord], done: Callable[[], object], gather: bool = False) -> None:
         """Send records, at once or, with ``gather`` or while many drawings are under way, with what is about to be said."""

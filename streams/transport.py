@@ -12,7 +12,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Final
 
 import faust
@@ -21,7 +21,6 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 from faust.app.base import BootStrategy
 from faust.assignor import PartitionAssignor
 from faust.auth import Credentials, OAuthCredentials, SASLCredentials, SSLCredentials
@@ -35,7 +34,7 @@ from contracts.settings import Settings
 from producers.connection import KafkaAddress
 from producers.loop_client import cluster_id, security
 from producers.pace import Pace
-from producers.placement import marked
+from producers.placement import marked, partition_of
 from streams.delivery import STEP, Delivery, Fork
 from streams.progress import OffsetTracker
 
@@ -98,8 +97,8 @@ class Transport:
         async def forward(stream: Any) -> None:
             async for event in stream.noack().events():
                 for delivery in event.value:
-                    if event.message.generation_id != self._app.consumer_generation_id:
-                        break  # of an assignment that is over: its offset may be beyond what is read next
+                    if not delivery.current():
+                        break  # its offset may be beyond what is read next
                     await queue.put(delivery)
 
         self._app.agent(topic, name=f"forward {' '.join(sources)}")(forward)
@@ -161,12 +160,6 @@ class Transport:
         partition = partition_of(key, TOPICS[topic].partitions) if place is None else place
         sent: Awaitable[object] = await self._producer.send(topic, value, marked(topic, key), partition)
         return sent
-
-
-@lru_cache(maxsize=16_384)
-def partition_of(key: bytes, partitions: int) -> int:
-    """The partition that Kafka's own partitioner gives a key; remembered, since players speak often and hashing is slow."""
-    return (int(murmur2(key)) & 0x7FFFFFFF) % partitions
 
 
 # --- how Kafka is reached
@@ -299,7 +292,7 @@ class _Consumer(driver.Consumer):
                 await asyncio.sleep(held_s)
         for place, messages in fetched.items():
             last: Any = messages[-1]  # Faust thinks that its value is bytes, and looks at it no further
-            if not self.flow_active or self.app.consumer_generation_id != last.generation_id:
+            if not self.flow_active or not self._is_current(last.generation_id):
                 return  # a rebalancing has begun meanwhile: what was fetched is read again
             last.value = self._deliveries(place, messages)
             yield place, last
@@ -309,7 +302,14 @@ class _Consumer(driver.Consumer):
         for m in messages:
             progress.deliver(m.offset)
         records = (Record(m.topic, m.partition, m.offset, m.key, m.value, round(m.timestamp * 1000)) for m in messages)
-        return [Delivery(record, partial(progress.acknowledge, record.offset)) for record in records]
+        generation = messages[-1].generation_id
+        return [
+            Delivery(record, partial(progress.acknowledge, record.offset), partial(self._is_current, generation))
+            for record in records
+        ]
+
+    def _is_current(self, generation: int | None) -> bool:
+        return bool(generation == self.app.consumer_generation_id)
 
     def _gather(self, wait_ms: int) -> None:
         """Have the broker hold back what comes for so long from the next fetch on; 0: it answers with the first byte."""

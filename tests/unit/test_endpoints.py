@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from aiohttp import web
+from botocore.exceptions import ClientError
 
 from contracts.ports import EndpointDown, EndpointSilent
 from contracts.settings import Settings
@@ -183,3 +184,23 @@ async def test_nobody_at_the_door_is_down_and_not_silent():
     await runtime.close()
 
     assert not isinstance(down.value, EndpointSilent)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ClientError({"Error": {"Code": "AccessDenied", "Message": "not this role"}}, "AssumeRole"),
+        RuntimeError("credential_process failed"),
+    ],
+)
+async def test_credentials_that_cannot_be_had_are_a_call_that_failed_and_no_end_of_the_router(
+    monkeypatch: pytest.MonkeyPatch, wrong: Exception
+):
+    def refused(_: object) -> None:
+        raise wrong
+
+    monkeypatch.setattr("botocore.session.Session.get_credentials", refused)
+    endpoint = SageMakerEndpoint(Runtime(Settings(aws_services="local", sagemaker_port=9)), "gamenight-xgboost")
+
+    with pytest.raises(EndpointDown, match=f"gamenight-xgboost cannot be asked: .*{str(wrong)[-10:]}"):
+        await endpoint.predict(RASTERS)

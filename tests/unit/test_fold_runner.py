@@ -10,7 +10,7 @@ import pytest
 
 from contracts.events import DrawingSubmitted, Event, ScoresCounted, decode
 from contracts.ports import Cells, Origin, Record
-from streams.delivery import Delivery
+from streams.delivery import Delivery, Fork
 from streams.fold import Fold, LogBounds, advance
 from streams.fold_runner import FoldRunner, RecordsPassedOver
 from streams.joiner import Joiner
@@ -292,3 +292,30 @@ async def test_what_is_published_leaves_the_files_of_a_fold_that_has_nothing_mor
         assert view.outbox() == frozenset()
     running.cancel()
     await folding.release()
+
+
+async def test_what_still_comes_of_an_assignment_that_is_over_is_not_folded(tmp_path: Path):
+    heard = Heard(tmp_path)
+    queue = heard.runner.gathered
+    holds = [True]
+    of_before = Delivery(Record("drawings.v1", 0, 40, b"k", drawing().record_value(), 0), lambda: None, lambda: holds[0])
+    while not queue.full():
+        queue.put_nowait(of_before)
+    fork = Fork()
+    fork.add(queue)
+    late = asyncio.ensure_future(fork.put(of_before))  # it waits for room while the partition is given up
+    await asyncio.sleep(0)
+    assert not late.done()
+
+    holds[0] = False
+    await heard.runner.release()
+    heard.runner.take_up(0, LogBounds("c", {"drawings.v1": 0}, {"drawings.v1": 50}))
+    await late
+    assert not queue.empty()
+    running = asyncio.ensure_future(heard.runner.run())
+    await heard.fold(1)
+
+    assert heard.drawings == 1
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await heard.runner.release()

@@ -278,3 +278,17 @@ def test_who_sends_when_the_loop_is_gone_is_told_too():
     thread.start()
     thread.join()
     assert told.refused == {b"a": "the bus is closed"}
+
+
+async def test_whatever_a_connection_fails_with_it_is_tried_again(monkeypatch):
+    monkeypatch.setattr(loop_client, "_AGAIN_S", 0.01)
+    Producer.starts[:] = [RuntimeError("no token"), ValueError("nor this one")]
+    sender = LoopSender(KafkaAddress(("nowhere:1",)))
+    told = Told(sender)
+    for value in (b"a", b"b"):
+        told.send(value)
+    await told.settled(2)
+
+    assert told.kept == {b"a": 0, b"b": 1}
+    assert [producer.stopped for producer in Producer.made] == [True, True, False]
+    await sender.stop(1)

@@ -21,6 +21,7 @@ from contracts.events import (
     Event,
     GuessMade,
     GuessMissed,
+    MemoryAsked,
     MessageRejected,
     ModelEvent,
     ModelPromoted,
@@ -1158,3 +1159,19 @@ async def test_a_snapshot_of_other_features_is_left_out(features: dict[str, str]
     assert stage.models.table.online["river"].version == "mnist1+0"
     stage.hear(SNAPSHOT)
     assert stage.models.table.online["river"].version == SNAPSHOT.version, "one of these features is taken"
+
+
+async def test_a_memory_that_cannot_be_told_is_rejected_and_stops_no_drawing(monkeypatch: pytest.MonkeyPatch):
+    asked = MemoryAsked(request_id=histories.named("ask"), player_id="ada")
+
+    def cannot(*_: object) -> None:
+        raise ValueError("its cell cannot be read")
+
+    monkeypatch.setattr(Players, "told", cannot, raising=False)
+    async with running() as stage:
+        handed = await stage.take(asked, drawing("fine"))
+        await eventually(lambda: all(one.acked for one in handed))
+
+    [rejected] = [event for event in stage.said if isinstance(event, MessageRejected)]
+    assert (rejected.stage, rejected.source_offset, rejected.error) == ("router", 1, "ValueError: its cell cannot be read")
+    assert stage.guesses("river")

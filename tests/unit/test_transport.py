@@ -19,6 +19,7 @@ from faust.types import TP
 from contracts.settings import Settings
 from producers.connection import kafka_of
 from producers.pace import Pace
+from producers.placement import partition_of
 from streams import transport
 
 PRIVATE: dict[str, tuple[type, str]] = {
@@ -101,7 +102,7 @@ def test_a_key_goes_where_kafkas_own_partitioner_sends_it():
     partitioner = DefaultPartitioner()
     keys = [f"player-{n}".encode() for n in range(200)]
 
-    assert [transport.partition_of(key, 4) for key in keys] == [partitioner(key, [0, 1, 2, 3], [0, 1, 2, 3]) for key in keys]
+    assert [partition_of(key, 4) for key in keys] == [partitioner(key, [0, 1, 2, 3], [0, 1, 2, 3]) for key in keys]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 4, 5])

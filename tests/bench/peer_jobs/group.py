@@ -20,9 +20,10 @@ from contracts.ports import Record
 from contracts.settings import Settings
 from producers.connection import KafkaAddress
 from producers.pace import Pace
+from producers.placement import partition_of
 from streams.delivery import STEP, Delivery, Fork
 from streams.progress import OffsetTracker
-from streams.transport import Positions, partition_of
+from streams.transport import Positions
 
 COMMIT_S = 1.0
 
