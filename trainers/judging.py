@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from contracts.events import ModelPromoted, ModelPublished
+from contracts.events import ModelPromoted, ModelPublished, ModelRolledBack
 from contracts.ports import Blobs
 from contracts.settings import Settings
 from contracts.training_settings import TrainingSettings
@@ -109,6 +109,18 @@ def overtaken(version: ModelPublished, champion: ModelPromoted | None) -> str | 
         f"it was judged beside {version.beside.champion}, and {champion.version} answers since:"
         f" `gamenight shadow {version.model} {version.version}` compares them, `gamenight promote {version.model}"
         f" {version.version}` lets it answer all the same"
+    )
+
+
+def decided_since(version: ModelPublished, champion: ModelPromoted | None) -> str | None:
+    """Return why a version does not answer by itself although it was let through: who answers was decided after that."""
+    if champion is None or champion.version == version.version or champion.at <= version.at:
+        return None
+    rolled_back = isinstance(champion, ModelRolledBack)
+    decided = f"was rolled back to {champion.version}" if rolled_back else f"{champion.version} was promoted"
+    return (
+        f"{version.model} {decided} after {version.version} was made, so that one does not answer by itself:"
+        f" `gamenight promote {version.model} {version.version}` lets it answer all the same"
     )
 
 

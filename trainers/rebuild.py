@@ -156,6 +156,9 @@ class Rebuilder:
         if (beside := judging.overtaken(published, self._model_log.champion(model))) is not None:
             tell.end("refused", f"undecided: {beside}")
             return
+        if mine and (since := judging.decided_since(published, self._model_log.champion(model))) is not None:
+            tell.end("refused", since)  # a trainer before this one may have promoted it, and an operator gone back from it
+            return
         champion, shares = self._model_log.champion(model), self._settings.canary_shares
         if champion is not None and champion.version != version and shares:
             tell.end("done", f"{model} {version} is to answer {shares[0]:.0%} of the players as a canary: {published.gate}")

@@ -17,8 +17,10 @@ from contracts.events import (
     CommandSettled,
     ModelPublished,
     PlayersForgotten,
+    PromoteModel,
     RestrictionSet,
     RetrainModel,
+    RollBackModel,
     TrainingAdvanced,
     decode,
     mark_of,
@@ -28,7 +30,7 @@ from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
 from producers.whole_log import all_records
 from tests.endpoints import MemoryRegistry, MemoryServing
-from tests.histories import promoted, published
+from tests.histories import promoted, published, seconds
 from tests.roster import ROSTER
 from trainers import jobs, judging
 from trainers.approval import Approvals
@@ -42,6 +44,7 @@ from trainers.rebuild_progress import STILL, Teller
 from trainers.registry import Registered
 from trainers.serving import ServingFailed
 from trainers.starting import hyperparameters
+from trainers.steering import Steering
 
 
 class Shelf(MemoryRegistry):
@@ -62,14 +65,21 @@ class Shop:
     def __init__(self, *log: Any) -> None:
         self.command = RetrainModel(command_id=uuid4(), target="xgboost", by="ada")
         self.registry = Shelf(self.command, published("1", 1, arn="arn:1"), published("2", 2, arn="arn:2"))
-        self.model_log = ModelLog(ROSTER, [published("1", 1, arn="arn:1"), promoted("1"), *log])
+        self.before = [published("1", 1, arn="arn:1"), promoted("1").model_copy(update={"at": seconds(1)}), *log]
         self.endpoints = MemoryServing()
         self.endpoints.variants = {"v1": 1.0}
-        bus = open_bus(f"memory://{uuid4()}")
+        self.blobs = MemoryBlobs()
+        self.bus = open_bus(f"memory://{uuid4()}")
+        self.start()
+
+    def start(self) -> None:
+        """Begin as a trainer that knows what is on the log."""
+        told = [decode(record.topic, record.value) for record in all_records(self.bus, ["models.v1", "commands.v1"])]
+        self.model_log, bus = ModelLog(ROSTER, [*self.before, *told]), self.bus
         promoter = Promoter(bus, self.model_log, self.endpoints)  # type: ignore[arg-type]
         parts: tuple[Any, ...] = (self.model_log, self.endpoints, promoter, self.registry)
         approvals = Approvals(self.model_log, promoter, self.registry)  # type: ignore[arg-type]
-        self.blobs = MemoryBlobs()
+        self.steering = Steering(self.model_log, promoter, approvals)
         self._rebuilder = Rebuilder(
             Settings(aws_services="local"), bus, self.blobs, lambda look: 0, *parts, approvals, lambda seconds: None
         )
@@ -94,6 +104,35 @@ class Shop:
 
 def test_a_version_that_was_registered_and_not_yet_promoted_is_promoted():
     assert Shop().resume() == ("done", "xgboost 2 answers: g", "2")
+
+
+def dies(*told: Any) -> None:
+    """End as a trainer does that is killed."""
+    raise InterruptedError
+
+
+@pytest.mark.parametrize(
+    ("given", "decided"),
+    [
+        (RollBackModel(command_id=uuid4(), target="xgboost", by="ada"), "was rolled back to 1"),
+        (PromoteModel(command_id=uuid4(), target="xgboost", version="1", by="ada"), "1 was promoted"),
+    ],
+)
+def test_a_version_that_an_operator_has_gone_back_from_is_not_promoted_again_by_a_rebuild_that_is_resumed(
+    given, decided, monkeypatch
+):
+    shop = Shop()
+    with monkeypatch.context() as killed:
+        killed.setattr(Teller, "end", dies)
+        with pytest.raises(InterruptedError):
+            shop.resume()
+    shop.start()
+    assert shop.model_log.champion("xgboost").version == "2"
+    assert shop.steering.settle(given).outcome == "done"
+
+    why = f"xgboost {decided} after 2 was made, so that one does not answer by itself: `gamenight promote xgboost 2`"
+    assert shop.resume() == ("refused", f"{why} lets it answer all the same", "1")
+    assert shop.endpoints.variants == {"v1": 1.0, "v2": 0.0}
 
 
 @pytest.mark.parametrize("known", [[], [published("2", 2, arn="arn:2")]])
