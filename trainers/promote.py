@@ -98,7 +98,13 @@ class Promoter:
             self.say(RestrictionSet(players=players if restriction == "none" else {**players, player_id: restriction}))
 
     def promote(
-        self, published: ModelPublished, note: str, *, back: bool = False, look: Callable[[], None] = lambda: None
+        self,
+        published: ModelPublished,
+        note: str,
+        *,
+        back: bool = False,
+        look: Callable[[], None] = lambda: None,
+        approve: Callable[[], None] = lambda: None,
     ) -> ModelPromoted:
         """Let a version answer the players; return the event that says so.
 
@@ -109,6 +115,7 @@ class Promoter:
             note: Why, for people.
             back: Whether this is a rollback to an earlier version.
             look: Is called now and then meanwhile.
+            approve: Is called once the version has answered on the endpoint, before an event names it.
 
         Raises:
             ServingFailed: If the endpoint does not come to serve it; then all is as before.
@@ -118,9 +125,11 @@ class Promoter:
             champion = self._model_log.champion(model)
             if champion and champion.version == version:
                 self._stand(published, self._named(model))
+                approve()
                 return champion
             good = self._model_log.before(model, version, None if back or not champion else champion.version)
             self._go_over(published, self._named(model), good, look)
+            approve()
             stands = self._serving.weights(endpoint_of(model))
             kind = ModelRolledBack if back else ModelPromoted
             event = kind(

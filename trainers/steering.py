@@ -7,6 +7,7 @@ command whose result is there already changes nothing.
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 import structlog
@@ -36,7 +37,7 @@ from trainers.approval import Approvals
 from trainers.drift_actions import impossible
 from trainers.model_log import ModelLog, QuickCommand
 from trainers.promote import Promoter
-from trainers.registry import by_hand
+from trainers.registry import by_hand, told_gate
 from trainers.serving import ServingFailed
 
 MAX_MESSAGE: Final = 1000
@@ -225,11 +226,14 @@ class Steering:
         if model in ONLINE_MODELS:
             return self._online(command)
         before = self._model_log.champion(model)
-        if not (published := self._version(model, version)).approved:
+        if (published := self._version(model, version)).approved:
+            event = self._promoter.promote(published, _note(command, published))
+        else:  # it is approved once it has answered: a rollback must not find one that never did
             why = "forced" if command.force or published.live is None else gate.on_live(published.live)
-            self._approvals.force(model, version, f"{why}, {_note(command)}")
-            published = self._version(model, version)
-        event = self._promoter.promote(published, _note(command, published))
+            why = f"{why}, {_note(command)}"
+            forced = published.model_copy(update={"gate": told_gate(published, "Approved", why)})
+            approve = partial(self._approvals.force, model, version, why)
+            event = self._promoter.promote(published, _note(command, forced), approve=approve)
         self._promoter.amend(model, version, failed="")
         if before and before.version == version:
             return f"{model} {version} answers already"

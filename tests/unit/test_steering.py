@@ -271,6 +271,33 @@ def test_what_the_gate_refused_is_promoted_by_force_and_that_is_kept_with_the_ve
     assert desk.model_log.champion("xgboost").note == f"ada: tonight; {why}"
 
 
+@pytest.mark.parametrize("arn", ["arn:0", ""])
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_version_that_is_forced_and_does_not_start_stays_refused_and_nobody_goes_back_to_it(arn, dies, monkeypatch):
+    refused = published("0", 0.5, arn=arn, approved=False, gate="refused: MNIST 98.00%")
+    desk = Desk(refused, promoted("1"), broken=["v0"])
+    command = PromoteModel(command_id=uuid4(), target="xgboost", version="0", by="ada", force=True)
+    if dies:
+        with monkeypatch.context() as killed:
+            killed.setattr(desk.endpoints, "serve", interrupted)
+            with pytest.raises(InterruptedError):
+                desk.obey(command)
+        assert desk.model_log.unsettled() == [command]
+    with pytest.raises(ServingFailed) as failed:
+        desk.obey(command)
+    desk._steering.failed(command, failed.value)
+
+    assert desk.model_log.published("xgboost")["0"] == refused
+    assert desk.registry.said == {}
+    desk.obey(roll_back())
+    assert desk.model_log.champion("xgboost").version == "base1"
+
+
+def interrupted(*told: Any, **only: bool) -> None:
+    """End as a trainer does that is killed."""
+    raise InterruptedError
+
+
 def test_nothing_forces_a_version_that_failed_to_serve():
     desk = Desk(published("5", 5, arn="arn:5", approved=False, failed="router: no answer"), promoted("2", "1"))
     settled = desk.obey(PromoteModel(command_id=uuid4(), target="xgboost", version="5", by="ada", force=True))
