@@ -31,6 +31,8 @@ LOG_GROUP: Final = "/aws/sagemaker/TrainingJobs"
 POLL_S: Final = 0.5
 INSTANCES: Final = 1
 """How many instances train one model."""
+CODE, IMAGE_VERSION = "CODE_VERSION", "IMAGE_VERSION"
+"""The environment variables of a job with the version of the code that has begun it, and that of its image."""
 PATIENT: Final = Config(retries={"mode": "standard", "max_attempts": TRIES}, connect_timeout=5, read_timeout=60)
 """Retries calls to SageMaker that should wait rather than fail: it may be restarting."""
 _MAX_NAME: Final = 63
@@ -66,6 +68,8 @@ class JobRequest:
     """The values of each hyperparameter that are tried, all with all; empty: it is one training job, else a tuning job."""
     at_once: int = 1
     """How many training jobs of a tuning job run at the same time."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Environment variables: `CODE` and `IMAGE_VERSION`, by which a trainer after this one knows what has begun the job."""
 
     @property
     def channels(self) -> dict[str, str]:
@@ -94,6 +98,11 @@ class JobProgress:
     seconds: float = 0.0
     """The time that AWS would bill; of a job that trains, so far."""
     failure: str = ""
+    image: str = ""
+    """The URI of its image."""
+    instance_type: str = ""
+    instances: int = INSTANCES
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 def job_name(model: str, command_id: UUID) -> str:
@@ -251,6 +260,7 @@ def fraction_of(line: str) -> float | None:
 
 
 def _progress(described: dict[str, Any], log: list[str], fraction: float) -> JobProgress:
+    resources = described.get("ResourceConfig", {})
     return JobProgress(
         described["TrainingJobStatus"],
         described.get("SecondaryStatus", ""),
@@ -265,6 +275,10 @@ def _progress(described: dict[str, Any], log: list[str], fraction: float) -> Job
         described.get("HyperParameters", {}),
         float(described.get("BillableTimeInSeconds", described.get("TrainingTimeInSeconds", _so_far(described)))),
         described.get("FailureReason", ""),
+        described.get("AlgorithmSpecification", {}).get("TrainingImage", ""),
+        resources.get("InstanceType", ""),
+        resources.get("InstanceCount", INSTANCES),
+        described.get("Environment", {}),
     )
 
 

@@ -85,7 +85,7 @@ def made_of(settings: Settings, model: str, dataset_digest: str, hyperparameters
         "image": settings.image_uri(model),
         "image_version": dataset_store.image_version(settings.image_folders()[model]),
         "hyperparameters": json.dumps(hyperparameters, sort_keys=True),
-        "seed": str(settings.seed),
+        "seed": hyperparameters.get("seed", str(settings.seed)),
         "code": dataset_store.code_version(),
     }
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import structlog
@@ -32,7 +33,7 @@ from trainers.rebuild_progress import SHARES, Teller
 from trainers.registry import Registered, Registry
 from trainers.serving import Serving
 from trainers.standing import JobStanding
-from trainers.starting import TRIED, Starter, refuse_gone
+from trainers.starting import TRIED, Starter, made_by, refuse_gone
 
 log = structlog.get_logger()
 
@@ -227,7 +228,7 @@ class Rebuilder:
                 "feedback": str(data.feedback),
                 **data.split,
                 **judging.made_of(settings, command.target, data.digest, done.hyperparameters),
-                "instance_type": settings.training_instance,
+                **made_by(done, told, command.target),
                 "command": str(command.command_id),
                 "by": command.by,
                 "champion": champion.version if champion else "none",
@@ -262,11 +263,11 @@ class Rebuilder:
     def _cost(self, done: JobProgress) -> dict[str, float]:
         """Return what a training cost, as ModelPublished has it; nothing if there is no price of its instances."""
         try:
-            dollars = read_prices(self._settings).training(self._settings.training_instance, jobs.INSTANCES, done.seconds)
+            dollars = read_prices(self._settings).training(done.instance_type, done.instances, done.seconds)
         except (UnknownInstance, PricesUnreadable) as unpriced:
             log.warning("the training has no price", why=str(unpriced))
             return {}
-        return {"training_cost_usd": float(dollars), "training_instances": float(jobs.INSTANCES)}
+        return {"training_cost_usd": float(dollars), "training_instances": float(done.instances)}
 
     def _champion(self, model: str) -> ModelPublished | None:
         promoted = self._model_log.champion(model)
@@ -274,8 +275,9 @@ class Rebuilder:
 
     def _trained(self, name: str, tell: Teller) -> JobProgress:
         begin, end = TRIED if tell.tried else SHARES["training"], SHARES["evaluation"]
-        standing = JobStanding(self._cost(JobProgress("", seconds=3600.0)).get("training_cost_usd"))
+        standing: JobStanding | None = None
         for now in self._jobs.follow(name):
+            standing = standing or JobStanding(self._cost(replace(now, seconds=3600.0)).get("training_cost_usd"))
             told = standing.told(now.stage or now.status, now.log, time.monotonic(), now.seconds)
             tell.onward("training", begin + now.fraction * (end - begin), f"{name}: {told}", now.log)
         return now

@@ -51,6 +51,7 @@ def submit_with_sdk(settings: Settings, read: Callable[[], str]) -> str | None:
         base_job_name=request.name,
         training_image=request.image,
         hyperparameters=request.hyperparameters,
+        environment=request.environment,
         compute=Compute(**_compute(settings)),
         stopping_condition=StoppingCondition(**_limits(settings)),
         output_data_config=OutputDataConfig(s3_output_path=request.output),

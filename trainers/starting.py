@@ -6,7 +6,7 @@ Twice is harmless: tuning job and training job are named after the command, and 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import structlog
@@ -24,7 +24,7 @@ from trainers.dataset import Dataset
 from trainers.dataset_making import DatasetMaker
 from trainers.dataset_store import Making, Stored
 from trainers.endings import Cancelled, DatasetGone, NothingNew
-from trainers.jobs import JobRequest, Pause
+from trainers.jobs import JobProgress, JobRequest, Pause
 from trainers.model_log import ModelLog
 from trainers.rebuild_progress import SHARES, Teller
 
@@ -146,6 +146,7 @@ class Starter:
             raise NothingNew(why, read)
 
     def _job(self, command: RetrainModel, name: str, plan: Plan) -> JobRequest:
+        image_version = dataset_store.image_version(self._settings.image_folders()[command.target])
         return JobRequest(
             name,
             self._settings.image_uri(command.target),
@@ -154,6 +155,7 @@ class Starter:
             plan.hyperparameters,
             self._uri(plan.there.base),
             model=plan.parent,
+            environment={jobs.CODE: dataset_store.code_version(), jobs.IMAGE_VERSION: image_version},
         )
 
     def _tries(self, command: RetrainModel, plan: Plan, made: Dataset) -> JobRequest:
@@ -211,6 +213,20 @@ def hyperparameters(
     if parent is not None:
         told |= {**continuing.made_with(parent), **model.continues, continuing.PARENT: parent.digest}
     return {**told, **(own or {})}
+
+
+def made_by(job: JobProgress, manifest: Mapping[str, Any], model: str) -> dict[str, str]:
+    """Return what of a version's lineage its job says, which another trainer may have begun with other settings and code.
+
+    A job of an older trainer says neither code nor image's version: they are those by which its dataset was made.
+    """
+    told = {
+        "image": job.image,
+        "image_version": job.environment.get(jobs.IMAGE_VERSION) or manifest.get("images", {}).get(model),
+        "code": job.environment.get(jobs.CODE) or manifest.get("code"),
+        "instance_type": job.instance_type,
+    }
+    return {name: value for name, value in told.items() if value}
 
 
 def cost_of(settings: Settings) -> Callable[[float], float | None]:

@@ -327,6 +327,12 @@ class TestATrainerAtWork:
         assert published.approved
         assert published.arn.startswith("arn:aws:sagemaker:")
         assert "archive" not in log.steps(command.command_id)
+        job = boto3.client("sagemaker", **little.aws("sagemaker")).describe_training_job(
+            TrainingJobName=published.lineage["training_job"]
+        )
+        made_by = {"CODE_VERSION": published.lineage["code"], "IMAGE_VERSION": published.lineage["image_version"]}
+        assert job["Environment"] == made_by, "a trainer after this one knows what has begun the job"
+        assert published.lineage["instance_type"] == little.training_instance
 
     @pytest.mark.parametrize("model", ["tensorflow", "mxnet", "kmeans"])
     def test_every_batch_model_is_rebuilt_by_its_own_image(self, model, little, bus, at_work, log):

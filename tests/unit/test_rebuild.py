@@ -28,11 +28,12 @@ from contracts.events import (
 from contracts.settings import Settings
 from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
+from producers.price_file import read_prices
 from producers.whole_log import all_records
 from tests.endpoints import MemoryRegistry, MemoryServing
 from tests.histories import promoted, published, seconds
 from tests.roster import ROSTER
-from trainers import jobs, judging
+from trainers import dataset_store, jobs, judging
 from trainers.approval import Approvals
 from trainers.dataset import Feedback
 from trainers.dataset_store import Making
@@ -391,6 +392,54 @@ def test_a_rebuild_is_cancelled_while_its_version_is_judged(monkeypatch):
     assert shop.resume()[0] == "cancelled"
     assert deleted == ["the endpoint"]
     assert shop.endpoints.discarded == ["gamenight-xgboost-judge"], "if the trainer had died, it would be there still"
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_job_that_was_begun_with_other_settings_says_itself_what_its_version_was_made_of_and_cost(older, monkeypatch):
+    shop, judged, asked = Shop(), list[ModelPublished](), list[jobs.JobRequest]()
+    Desk(shop, monkeypatch, lambda request, pause: asked.append(request))
+    told = {"digest": "d1", "offsets": {}, "train": {"feedback": 0}, "code": "0.1+old", "images": {"xgboost": "image-old"}}
+    shop.blobs.put("data/manifest.json", json.dumps(told).encode())
+    shop.blobs.put("model.tar.gz", b"a model")
+    done = jobs._progress(
+        {
+            "TrainingJobStatus": "Completed",
+            "InputDataConfig": [
+                {"ChannelName": "train", "DataSource": {"S3DataSource": {"S3Uri": "s3://b/data/train/"}}},
+            ],
+            "ModelArtifacts": {"S3ModelArtifacts": "s3://b/model.tar.gz"},
+            "HyperParameters": {"seed": "7001", "eta": "0.1"},
+            "BillableTimeInSeconds": 3600,
+            "AlgorithmSpecification": {"TrainingImage": "an older registry/gamenight-xgboost:1"},
+            "ResourceConfig": {"InstanceType": "ml.c5.xlarge", "InstanceCount": 2},
+            "Environment": {} if older else {"CODE_VERSION": "0.2+begun", "IMAGE_VERSION": "image-begun"},
+        },
+        [],
+        1.0,
+    )
+    monkeypatch.setattr(shop._rebuilder._jobs, "follow", lambda name: iter([done]), raising=False)
+
+    def judge(self: Any, candidate: ModelPublished, *others: Any) -> None:
+        judged.append(candidate)
+        raise InterruptedError
+
+    monkeypatch.setattr("trainers.judging.Judge.judge", judge)
+    with pytest.raises(InterruptedError):
+        shop.resume()
+
+    lineage, metrics = judged[0].lineage, judged[0].metrics
+    assert {name: lineage[name] for name in ("seed", "image", "image_version", "code", "instance_type")} == {
+        "seed": "7001",
+        "image": "an older registry/gamenight-xgboost:1",
+        "image_version": "image-old" if older else "image-begun",
+        "code": "0.1+old" if older else "0.2+begun",
+        "instance_type": "ml.c5.xlarge",
+    }
+    price = read_prices(shop._rebuilder._settings).training("ml.c5.xlarge", 2, 3600.0)
+    assert (metrics["training_cost_usd"], metrics["training_instances"]) == (float(price), 2.0)
+    assert shop._rebuilder._settings.training_instance != "ml.c5.xlarge"
+    image_version = dataset_store.image_version(shop._rebuilder._settings.image_folders()["xgboost"])
+    assert asked[0].environment == {"CODE_VERSION": dataset_store.code_version(), "IMAGE_VERSION": image_version}
 
 
 def told_messages(shop: "Shop") -> list[str]:
