@@ -86,15 +86,17 @@ class DatasetMaker:
         banned = (player for player, restriction in self._model_log.restrictions().items() if restriction == "banned")
         return why | dict.fromkeys(banned, "banned")
 
-    def stored(self, made: dataset.Dataset, making: dataset_store.Making, command: RetrainModel) -> dataset_store.Stored:
-        """Store a dataset, tell of it, and return where it is."""
+    def stored(
+        self, made: dataset.Dataset, making: dataset_store.Making, command: RetrainModel, seed: int
+    ) -> dataset_store.Stored:
+        """Store a dataset, tell of it, and return where it is; ``seed`` is what it is trained with."""
         last = max(self._model_log.datasets().values(), key=lambda one: one.at, default=None)
         known: frozenset[str] = frozenset()
         if last is not None:
             with suppress(NoSuchBlob):
                 known = frozenset(dataset_store.read_manifest(self._blobs, last.digest).get("players", {}))
         images = {name: dataset_store.image_version(folder) for name, folder in self._settings.image_folders().items()}
-        making = replace(making, seed=self._settings.seed, known=known, images=images, by=command.by)
+        making = replace(making, seed=seed, known=known, images=images, by=command.by)
         told = dataset_store.store(self._blobs, made, making)
         say(self._bus, self._model_log, dataset_store.announced(told))
         return dataset_store.stored(told)

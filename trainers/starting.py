@@ -113,7 +113,7 @@ class Starter:
         if not command.grid:
             reached = ends_of(named_objects(making.keys))
             self._refuse_known(command, made.digest, given, [reached.get(part, 0) for part in range(PLAYER_PARTITIONS)])
-        there = self._datasets.stored(made, making, command)
+        there = self._datasets.stored(made, making, command, int(given["seed"]))
         onward = f", on from {parent.version}" if parent else ""
         told = f"{len(made.train)} drawings, {made.feedback} of them players'; {len(made.holdout)} held back{onward}"
         tell.step("training", told)

@@ -109,7 +109,7 @@ def dataset(settings: Settings, examples: Sequence[ExampleLabelled]) -> Stored:
     model_log = ModelLog(settings.roster())
     maker = DatasetMaker(settings, bus, blobs, lambda look: 0, model_log, lambda seconds: None)
     command = RetrainModel(command_id=uuid4(), target="xgboost", by="bench")
-    return maker.stored(*maker.assembled(command, Teller(bus, model_log, command, "1")), command)
+    return maker.stored(*maker.assembled(command, Teller(bus, model_log, command, "1")), command, settings.seed)
 
 
 def again(settings: Settings, digest: str, python: str, environment: Mapping[str, str]) -> str:

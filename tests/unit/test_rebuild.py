@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import pytest
 
 from contracts.events import (
@@ -35,7 +36,7 @@ from tests.histories import promoted, published, seconds
 from tests.roster import ROSTER
 from trainers import dataset_store, jobs, judging
 from trainers.approval import Approvals
-from trainers.dataset import Feedback
+from trainers.dataset import Feedback, LabelledImages
 from trainers.dataset_store import Making
 from trainers.endings import Cancelled, DatasetGone
 from trainers.model_log import ModelLog
@@ -292,7 +293,7 @@ class Desk:
         key = "examples/dt=2026-11-22/p1-000000000003-000000000008.h13.parquet"
         made = SimpleNamespace(digest="d1", train=[], holdout=[], feedback=0), Making(keys=[key])
         there = SimpleNamespace(train="train/", base="base/")
-        maker = SimpleNamespace(assembled=lambda command, tell: made, stored=lambda made, making, command: there)
+        maker = SimpleNamespace(assembled=lambda command, tell: made, stored=lambda made, making, command, seed: there)
         monkeypatch.setattr(shop.registry, "versions", lambda model: [])
         shop._rebuilder._starter._datasets = maker  # type: ignore[assignment]
         shop._rebuilder._jobs = SimpleNamespace(  # type: ignore[assignment]
@@ -302,6 +303,41 @@ class Desk:
             submit=submit, withdraw=lambda pause: self.told.append("answered"), close=lambda: self.told.append("closed")
         )
         monkeypatch.setattr("trainers.jobs.Submitter", lambda settings: submitter)
+
+
+class Started(Exception):
+    """The training job has begun, and nothing follows."""
+
+
+def started(shop: "Shop", monkeypatch: pytest.MonkeyPatch, *examples: Feedback) -> jobs.JobRequest:
+    """Begin a rebuild of MNIST, of three images, and some examples; return the job that it asks for."""
+    asked = list[jobs.JobRequest]()
+
+    def submit(request: jobs.JobRequest, pause: Any) -> None:
+        asked.append(request)
+        raise Started
+
+    maker = shop._rebuilder._starter._datasets
+    Desk(shop, monkeypatch, submit)
+    shop._rebuilder._starter._datasets = maker
+    mnist = LabelledImages(np.zeros((3, 784), np.uint8), np.array([1, 2, 3], np.uint8), np.ones(3, np.float32))
+    monkeypatch.setattr("trainers.dataset.read_mnist", lambda part: mnist)
+    monkeypatch.setattr("trainers.dataset.read_archive", lambda blobs: (list(examples), []))
+    with pytest.raises(Started):
+        shop.resume()
+    return asked[0]
+
+
+def test_the_seed_that_a_version_is_trained_with_is_that_of_its_dataset_and_lineage(monkeypatch):
+    shop = Shop()
+    shop.command = shop.command.model_copy(update={"hyperparameters": {"seed": "5"}})
+
+    asked = started(shop, monkeypatch)
+
+    [dataset] = shop.model_log.datasets().values()
+    manifest = dataset_store.read_manifest(shop.blobs, dataset.digest)
+    assert (asked.hyperparameters["seed"], dataset.seed, manifest["seed"]) == ("5", 5, 5)
+    assert judging.made_of(shop._rebuilder._settings, "xgboost", "d1", asked.hyperparameters)["seed"] == "5"
 
 
 def cancel(shop: "Shop") -> None:
