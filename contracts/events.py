@@ -1787,6 +1787,8 @@ class TrainingAdvanced(ModelEvent):
     """The first offset of each partition of examples.v1 that it has not read, where it ended because nothing was new."""
     tried: Annotated[list[Tried], Field(max_length=MOST_TRIED)] = []
     """The settings of hyperparameters that it tries."""
+    dataset: str = ""
+    """The digest of its dataset, which is kept as long as the rebuild is at work; empty: it has none yet."""
 
     @property
     def slot(self) -> str:

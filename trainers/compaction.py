@@ -222,15 +222,18 @@ class Tidying:
             return 0
         gone = tidy(self._blobs, now(), self._days, self._check, frozenset(self._model_log.marks))
         if self._days is not None:
-            for told in dataset_store.drop_old(self._blobs, self._days, now(), self._in_use()):
-                self._say(dataset_store.announced(told))
+            with dataset_store.KEEPING:
+                for told in dataset_store.drop_old(self._blobs, self._days, now(), self._in_use()):
+                    self._say(dataset_store.announced(told))
         self._done = hour
         return gone
 
     def _in_use(self) -> set[str]:
-        """Return the digests of the datasets of which versions answer or may answer again, and of the newest of all."""
+        """Return the digests of the datasets of which versions answer or may answer again, of those of rebuilds that are at
+        work, and of the newest of all."""
         newest = max(self._model_log.datasets().values(), key=lambda one: one.at, default=None)
         used = {newest.digest} if newest else set()
+        used |= {one.last.dataset for one in self._model_log.rebuilds() if one.last and one.state == "running"}
         for model in self._model_log.roster.batch:
             champion = self._model_log.champion(model)
             named = {champion.version, champion.previous} if champion else set()

@@ -8,6 +8,7 @@ MNIST, is stored once and not in each dataset.
 import hashlib
 import io
 import json
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,8 @@ _DATA: Final = ("train/train.npz", "holdout/holdout.npz", "rows/rows.npz")
 """The files of a dataset; an older one has no rows, and the base is in its ``train``."""
 _TUNING: Final = ("tuning/train/train.npz", "tuning/validation/validation.npz")
 """What settings are tried on and compared by: made of the others, and there as long as they are tried."""
+KEEPING: Final = threading.Lock()
+"""Held by a rebuild until what it stores is named by a step on the log, and by who deletes old datasets that none uses."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,7 +205,8 @@ class Rebuilder:
         name = jobs.job_name(command.target, command.command_id)
         begun = self._jobs.find(name)
         if begun:
-            refuse_gone(self._blobs, command.target, _key(begun.train).split("/")[1])
+            tell.dataset = _key(begun.train).split("/")[1]
+            refuse_gone(self._blobs, command.target, tell.dataset)
         else:
             self._starter.begin(command, name, tell)
         done = self._trained(name, tell)

@@ -44,6 +44,8 @@ class Teller:
         self._began = mine.began if mine and mine.began else now()
         self.tried: list[Tried] = mine.tried if mine else []
         """The settings that are tried; told with every step from then on."""
+        self.dataset = mine.dataset if mine else ""
+        """The digest of its dataset; told with every step from then on."""
 
     def step(self, step: str, message: str) -> None:
         """Publish that a step begins."""
@@ -91,6 +93,7 @@ class Teller:
                 began=self._began,
                 offsets=list(read),
                 tried=self.tried,
+                dataset=self.dataset,
             ),
         )
 

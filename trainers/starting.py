@@ -78,7 +78,7 @@ class Starter:
         """
         begun = self._tunings.find(tuning.tuning_name(command.command_id)) if command.grid else None
         if begun is not None:
-            digest = _digest(begun.train)
+            digest = tell.dataset = _digest(begun.train)
             refuse_gone(self._blobs, command.target, digest)
             plan = Plan(dataset_store.stored(dataset_store.read_manifest(self._blobs, digest)), begun.fixed)
         else:
@@ -113,10 +113,12 @@ class Starter:
         if not command.grid:
             reached = ends_of(named_objects(making.keys))
             self._refuse_known(command, made.digest, given, [reached.get(part, 0) for part in range(PLAYER_PARTITIONS)])
-        there = self._datasets.stored(made, making, command, int(given["seed"]))
         onward = f", on from {parent.version}" if parent else ""
         told = f"{len(made.train)} drawings, {made.feedback} of them players'; {len(made.holdout)} held back{onward}"
-        tell.step("training", told)
+        with dataset_store.KEEPING:
+            there = self._datasets.stored(made, making, command, int(given["seed"]))
+            tell.dataset = made.digest
+            tell.step("training", told)
         return Plan(there, given, parent.artifact if parent else "")
 
     def _parent(self, command: RetrainModel, entry: RosterEntry, digest: str, making: Making) -> ModelPublished:

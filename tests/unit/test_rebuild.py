@@ -6,6 +6,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -25,6 +26,7 @@ from contracts.events import (
     TrainingAdvanced,
     decode,
     mark_of,
+    now,
 )
 from contracts.settings import Settings
 from producers.blobs import MemoryBlobs
@@ -36,7 +38,9 @@ from tests.histories import promoted, published, seconds
 from tests.roster import ROSTER
 from trainers import dataset_store, jobs, judging
 from trainers.approval import Approvals
+from trainers.compaction import Tidying
 from trainers.dataset import Feedback, LabelledImages
+from trainers.dataset_making import DatasetMaker
 from trainers.dataset_store import Making
 from trainers.endings import Cancelled, DatasetGone
 from trainers.model_log import ModelLog
@@ -338,6 +342,47 @@ def test_the_seed_that_a_version_is_trained_with_is_that_of_its_dataset_and_line
     manifest = dataset_store.read_manifest(shop.blobs, dataset.digest)
     assert (asked.hyperparameters["seed"], dataset.seed, manifest["seed"]) == ("5", 5, 5)
     assert judging.made_of(shop._rebuilder._settings, "xgboost", "d1", asked.hyperparameters)["seed"] == "5"
+
+
+def test_the_dataset_of_a_rebuild_at_work_is_kept_however_old_it_is_also_after_a_restart(monkeypatch):
+    """It is an older one when nothing but the code has changed since."""
+    shop, tidied = Shop(), list[threading.Thread]()
+    with monkeypatch.context() as days_ago:
+        days_ago.setattr("trainers.dataset_store.now", lambda: now() - timedelta(days=9))
+        started(shop, days_ago)
+    shop._rebuilder.failed(shop.command, Started())
+    [old] = shop.model_log.datasets().values()
+    shop.bus.publish(old.model_copy(update={"digest": "ab" * 32, "at": now()})).result()
+    shop.start()
+
+    def tidy() -> None:
+        Tidying(Settings(archive_days=1), shop.blobs, shop.model_log, shop.model_log.apply, lambda: None)()
+
+    def stored(*told: Any) -> Any:
+        there = store(*told)
+        tidied.append(threading.Thread(target=tidy))
+        tidied[0].start()
+        tidied[0].join(0.3)
+        return there
+
+    store = DatasetMaker.stored
+    monkeypatch.setattr(DatasetMaker, "stored", stored)
+    shop.command = shop.command.model_copy(update={"command_id": uuid4()})
+    shop.model_log.apply(shop.command)
+    shop.bus.publish(shop.command).result()
+    started(shop, monkeypatch)
+    tidied[0].join(10)
+    assert not dataset_store.is_gone(shop.blobs, old.digest), "it was not yet told which one it is"
+    tidy()
+    shop.start()
+    tidy()
+    Teller(shop.bus, shop.model_log, shop.command, "2").step("queued", "goes on where the trainer before was")
+    tidy()
+    assert not dataset_store.is_gone(shop.blobs, old.digest)
+
+    shop._rebuilder.failed(shop.command, Started())
+    tidy()
+    assert dataset_store.is_gone(shop.blobs, old.digest)
 
 
 def cancel(shop: "Shop") -> None:
