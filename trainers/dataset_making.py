@@ -90,7 +90,8 @@ class DatasetMaker:
         self, made: dataset.Dataset, making: dataset_store.Making, command: RetrainModel, seed: int
     ) -> dataset_store.Stored:
         """Store a dataset, tell of it, and return where it is; ``seed`` is what it is trained with."""
-        last = max(self._model_log.datasets().values(), key=lambda one: one.at, default=None)
+        of_players = (one for one in self._model_log.datasets().values() if one.people)
+        last = max(of_players, key=lambda one: one.at, default=None)
         known: frozenset[str] = frozenset()
         if last is not None:
             with suppress(NoSuchBlob):

@@ -48,7 +48,7 @@ class Making:
     trust: float | None = None
     """How far the players' labels are trusted, 0..1, on average over their drawings; None: nothing is known of it."""
     known: frozenset[str] = frozenset()
-    """The players of the dataset before."""
+    """The players of the newest dataset before that has any."""
     forgotten: int = 0
     """How many players are forgotten altogether, whose examples were nowhere by then."""
     images: Mapping[str, str] = field(default_factory=dict)

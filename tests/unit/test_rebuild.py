@@ -344,6 +344,17 @@ def test_the_seed_that_a_version_is_trained_with_is_that_of_its_dataset_and_line
     assert judging.made_of(shop._rebuilder._settings, "xgboost", "d1", asked.hyperparameters)["seed"] == "5"
 
 
+def test_new_people_are_those_who_were_not_in_the_last_dataset_of_players_whatever_was_made_of_mnist_alone_since(monkeypatch):
+    shop, new = Shop(), list[int]()
+    drawn = [Feedback(n, f"d{n}", f"player-{n}", 1, 3, bytes([n]) * 784) for n in range(22)]
+    for base, n in ((False, 20), (False, 21), (True, 0), (False, 22)):
+        shop.command = shop.command.model_copy(update={"command_id": uuid4(), "base": base})
+        before = set(shop.model_log.datasets())
+        started(shop, monkeypatch, *drawn[:n])
+        new += [made.new_people for digest, made in shop.model_log.datasets().items() if digest not in before]
+    assert new == [20, 1, 0, 1]
+
+
 def test_the_dataset_of_a_rebuild_at_work_is_kept_however_old_it_is_also_after_a_restart(monkeypatch):
     """It is an older one when nothing but the code has changed since."""
     shop, tidied = Shop(), list[threading.Thread]()
