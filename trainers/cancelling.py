@@ -21,9 +21,9 @@ def refusal(model_log: ModelLog, command: CancelTraining) -> str | None:
 
 
 def outcome(model_log: ModelLog, command: CancelTraining) -> tuple[Sequence[Event], str]:
-    """Return the events that take a rebuild out of the queue (none: it is at work, and ends by itself), and what is told."""
+    """Return the events that take a rebuild out of the queue (none: it is at work or has ended), and what is told."""
     found = _found(model_log, command)
-    if found is None or found.command is None or found.state == "running":
+    if found is None or found.command is None or found.state != "queued":
         return (), f"the rebuild of {command.target} will stop where it is, and its training job with it"
     ended = TrainingAdvanced(
         model=command.target,

@@ -55,6 +55,8 @@ class Promoter:
         self._serving = serving
         self._locks = {model: threading.RLock() for model in model_log.roster.batch}
         self._amending = threading.Lock()
+        self.too_late = threading.Lock()
+        """Held by who decides whether a rebuild can still be cancelled, until that is on the log."""
 
     def say(self, event: Event) -> None:
         """Publish an event and apply it."""

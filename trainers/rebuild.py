@@ -164,8 +164,9 @@ class Rebuilder:
         if champion is not None and champion.version != version and shares:
             tell.end("done", f"{model} {version} is to answer {shares[0]:.0%} of the players as a canary: {published.gate}")
             return
-        tell.step("endpoint", "the endpoint takes the new version; the old one answers meanwhile")
-        self._go_on(0)  # whoever cancels from now on is refused
+        with self._promoter.too_late:  # whoever cancels from now on is refused
+            self._go_on(0)
+            tell.step("endpoint", "the endpoint takes the new version; the old one answers meanwhile")
         self._promoter.promote(published, published.gate, look=tell.still)
         tell.end("done", f"{model} {version} answers: {published.gate}")
 

@@ -7,6 +7,7 @@ command whose result is there already changes nothing.
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Final
 
@@ -154,10 +155,11 @@ class Steering:
         named = command.version if isinstance(command, PromoteModel | RollBackModel | TryVersion) else None
         if named is not None and command.target not in ONLINE_MODELS:
             self._approvals.ask(command.target, named)
-        against = refusal(self._model_log, command, self._candidates)
-        if against is None:
-            return self._say(command, "done", self._carry_out(command), began)
-        return self._say(command, "refused", against, began)
+        with self._promoter.too_late if isinstance(command, CancelTraining) else nullcontext():
+            against = refusal(self._model_log, command, self._candidates)
+            if against is None:
+                return self._say(command, "done", self._carry_out(command), began)
+            return self._say(command, "refused", against, began)
 
     def failed(self, command: QuickCommand, error: Exception) -> CommandSettled:
         """Publish that a command failed."""

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from types import SimpleNamespace
@@ -36,7 +36,7 @@ from producers.whole_log import all_records
 from tests.endpoints import MemoryRegistry, MemoryServing
 from tests.histories import promoted, published, seconds
 from tests.roster import ROSTER
-from trainers import dataset_store, jobs, judging
+from trainers import cancelling, dataset_store, jobs, judging
 from trainers.approval import Approvals
 from trainers.compaction import Tidying
 from trainers.dataset import Feedback, LabelledImages
@@ -396,9 +396,15 @@ def test_the_dataset_of_a_rebuild_at_work_is_kept_however_old_it_is_also_after_a
     assert dataset_store.is_gone(shop.blobs, old.digest)
 
 
-def cancel(shop: "Shop") -> None:
+def cancelling_command(shop: "Shop") -> CancelTraining:
+    """A command to cancel the shop's rebuild, which is on the log."""
     command = CancelTraining(command_id=uuid4(), target="xgboost", training_id=shop.command.command_id, by="bob")
     shop.model_log.apply(command)
+    return command
+
+
+def cancel(shop: "Shop") -> None:
+    command = cancelling_command(shop)
     shop.model_log.apply(CommandSettled(command_id=command.command_id, target="xgboost", outcome="done", message="taken"))
 
 
@@ -462,6 +468,48 @@ def test_a_rebuild_that_waits_for_a_forgetting_can_be_cancelled(monkeypatch):
         threading.Event().wait(0.2)
         cancel(shop)
         assert rebuilt.result(5)[0] == "cancelled"
+
+
+def test_a_rebuild_that_is_said_to_stop_promotes_nothing_although_it_came_that_far_meanwhile(monkeypatch):
+    shop, outcome = Shop(), cancelling.outcome
+    shop._rebuilder._jobs = SimpleNamespace(stop=lambda name: None)  # type: ignore[assignment]
+    shop.model_log.apply(shop.command)
+    with ThreadPoolExecutor(1) as other:
+        rebuilt = list[Future[tuple[str, str, str]]]()
+
+        def late(*told: Any) -> Any:
+            rebuilt.append(other.submit(shop.resume))
+            wait(rebuilt, 0.5)
+            return outcome(*told)
+
+        monkeypatch.setattr(cancelling, "outcome", late)
+        told = shop.steering.settle(cancelling_command(shop))
+        assert (told.outcome, told.message) == (
+            "done",
+            "the rebuild of xgboost will stop where it is, and its training job with it",
+        )
+        assert rebuilt[0].result(10) == ("cancelled", "cancelled by bob", "1")
+
+
+def test_a_rebuild_that_begins_to_promote_is_not_said_to_stop(monkeypatch):
+    shop, step = Shop(), Teller.step
+    shop.model_log.apply(shop.command)
+    with ThreadPoolExecutor(1) as other:
+        told = list[Future[CommandSettled]]()
+
+        def late(self: Teller, name: str, message: str) -> None:
+            if name == "endpoint":
+                told.append(other.submit(shop.steering.settle, cancelling_command(shop)))
+                wait(told, 0.5)
+            step(self, name, message)
+
+        monkeypatch.setattr(Teller, "step", late)
+        assert shop.resume() == ("done", "xgboost 2 answers: g", "2")
+        settled = told[0].result(10)
+    assert (settled.outcome, settled.message) == (
+        "refused",
+        "its version is being promoted: `gamenight rollback xgboost` takes that back",
+    )
 
 
 def test_a_rebuild_is_cancelled_while_its_version_is_judged(monkeypatch):
