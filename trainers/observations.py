@@ -13,6 +13,7 @@ from typing import Any, Final
 import boto3
 import structlog
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from contracts.events import PLAYER_PARTITIONS, ExampleLabelled, guess_part
 from contracts.settings import Settings
@@ -27,6 +28,8 @@ _BATCH: Final = 25
 """The most items that DynamoDB deletes in one request."""
 _WAIT_S: Final = 0.5
 _FAILED = "ConditionalCheckFailed"
+_NEVER: Final = ("ValidationError", "ItemCollectionSizeLimitExceeded")
+"""Why DynamoDB never takes an item, however often it is asked; of the whole request it says ``ValidationException``."""
 _PATIENT: Final = Config(retries={"mode": "adaptive", "max_attempts": 8}, connect_timeout=5, read_timeout=15)
 
 log = structlog.get_logger()
@@ -115,7 +118,10 @@ class Observations:
     def _write(self, drawings: list[list[dict[str, Any]]]) -> None:
         """Write drawings, each with its guesses, in one transaction.
 
-        A drawing that the tables have in a higher revision is left out, and the rest is tried again.
+        A drawing that the tables have in a higher revision is left out, and the rest is tried again; what is throttled too.
+
+        Raises:
+            ValueError: If it takes one of them never.
         """
         while drawings:
             guard = [self._guard()] if self._guard else []
@@ -127,10 +133,16 @@ class Observations:
                     raise LeaseLost("another trainer writes observations now") from error
                 reasons = iter(told_of[len(guard) :])
                 told = [[next(reasons) for _ in puts] for puts in drawings]
+                if never := sorted({one for why in told for one in why} & set(_NEVER)):
+                    raise ValueError(f"DynamoDB does not take it: {', '.join(never)}, {error}") from error
                 kept = [puts for puts, why in zip(drawings, told, strict=True) if _FAILED not in why]
                 if len(kept) == len(drawings):  # throttled, or in conflict with another writer
                     self._wait(", ".join(sorted({one for why in told for one in why} - {"None"})), len(drawings))
                 drawings = kept
+            except ClientError as error:
+                if error.response["Error"]["Code"] == "ValidationException":
+                    raise ValueError(f"DynamoDB does not take it: {error}") from error
+                raise
             else:
                 return
 

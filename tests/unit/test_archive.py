@@ -6,11 +6,13 @@ import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from unittest.mock import Mock
 from uuid import UUID, uuid4, uuid5
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from botocore.exceptions import ClientError
 
 from contracts.events import NAMESPACE, Event, ExampleLabelled, ExampleProbed, Features, MessageRejected, ShownGuess, decode
 from contracts.ports import Record
@@ -498,6 +500,60 @@ def test_what_dynamodb_throttles_is_written_and_deleted_in_the_end(monkeypatch):
     told: list[list[str]] = []
     sink.without("ada", told.append)
     assert (len(told[0]), dynamodb.rows) == (71, {})
+
+
+class Choosy(Throttling):
+    """DynamoDB, which throttles, and never takes one of the drawings."""
+
+    def __init__(self, never: UUID, why: str) -> None:
+        super().__init__()
+        self.never, self.why = str(never), why
+
+    def transact_write_items(self, **given):
+        puts = [one["Put"]["Item"] for one in given["TransactItems"]]
+        told = [self.why if one.get("drawing_id") == {"S": self.never} else "None" for one in puts]
+        if self.busy or set(told) == {"None"}:
+            super().transact_write_items(**given)
+        elif self.why == "ValidationException":
+            raise ClientError({"Error": {"Code": self.why, "Message": "Item size has exceeded"}}, "TransactWriteItems")
+        else:
+            raise self.TransactionCanceled(told)
+
+    def batch_get_item(self, **given):
+        return {"Responses": {}}
+
+
+@pytest.mark.parametrize("why", ["ValidationError", "ItemCollectionSizeLimitExceeded", "ValidationException"])
+def test_a_drawing_that_dynamodb_never_takes_is_rejected_and_the_others_go_on(bus, why, monkeypatch):
+    monkeypatch.setattr(observations, "_WAIT_S", 0.001)
+    published(bus, 12)
+    dynamodb = Choosy(example(5).drawing_id, why)
+    patience = Mock(wait=Mock(side_effect=[False] * 9 + [True]))
+
+    assert catch_up(bus, Observations(Settings(aws_services="local"), patience, None, dynamodb)) == 12
+
+    kept = {str(example(n).drawing_id) for n in range(12)} - {dynamodb.never}
+    assert ({one for one in dynamodb.rows if "/" not in one}, dynamodb.place, dynamodb.busy) == (kept, "12", 0)
+    [rejected] = [decode(record.topic, record.value) for record in bus.follow(["rejected.v1"], "start").poll(1)]
+    assert isinstance(rejected, MessageRejected)
+    assert (rejected.stage, rejected.source_offset) == ("trainers.observations", 5)
+    assert rejected.error.startswith("ValueError: DynamoDB does not take it: ")
+    assert why in rejected.error
+
+
+def test_what_is_wrong_with_the_lease_or_with_dynamodb_rejects_no_drawing(bus):
+    published(bus, 1)
+    dynamodb = Throttling()
+    dynamodb.batch_get_item = Choosy(uuid4(), "").batch_get_item
+    guarded = Observations(Settings(aws_services="local"), threading.Event(), lambda: {"ConditionCheck": {}}, dynamodb)
+    for error, raised in [
+        (Throttling.TransactionCanceled(["ConditionalCheckFailed", "ValidationError", "None"]), LeaseLost),
+        (ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": ""}}, "TransactWriteItems"), ClientError),
+    ]:
+        dynamodb.transact_write_items = Mock(side_effect=error)
+        with pytest.raises(raised):
+            catch_up(bus, guarded)
+    assert not bus.follow(["rejected.v1"], "start").poll(0)
 
 
 def test_the_archive_gives_back_what_was_put_in():
