@@ -15,7 +15,7 @@ from producers import heap
 from producers.bus import BusError, open_bus
 from producers.group_lag import group_lag
 from producers.logs import configure
-from producers.topics import TopicsDiffer, check_acknowledged
+from producers.topics import TopicsDiffer, check_topics
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +62,7 @@ def main() -> None:
         log.error("not started", why=str(absent))
         raise SystemExit(1) from None
     try:
-        check_acknowledged(settings)
+        check_topics(settings)
         serving = server(create_app(settings, bus, lag=partial(group_lag, settings)), settings)
         heap.freeze()
         serving.run()

@@ -10,7 +10,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import AuthorizationError, TopicAlreadyExistsError, UnknownBrokerIdError
 
-from contracts.events import TOPICS
+from contracts.events import SIGNED, TOPICS
 from contracts.settings import Settings
 from producers.connection import DIRECT, BrokerAbsent, NotAdmitted, kafka_of, knock
 
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 class TopicsDiffer(RuntimeError):
     """A topic has another number of partitions, so that keys would go to wrong ones; or too few brokers keep its acknowledged
-    records."""
+    records; or its records have the time that their writer claims, although that says which must be signed."""
 
 
 def open_admin(settings: Settings, timeout_s: float = 30.0) -> KafkaAdminClient:
@@ -47,6 +47,12 @@ _BY_SEVERAL: Final = (
     f"what players are told is saved must be on {IN_SYNC} brokers, of which this cluster has enough: let an administrator"
     f" run `gamenight topics`, or set {_IN_SYNC} to {IN_SYNC} or more"
 )
+_STAMPS: Final = "message.timestamp.type"
+_STAMPED: Final = "LogAppendTime"
+_BY_BROKER: Final = (
+    "the broker must stamp these records, since their time says which of them had to be signed: let an administrator"
+    f" run `gamenight topics`, or set {_STAMPS} to {_STAMPED}"
+)
 
 
 def create_topics(settings: Settings) -> None:
@@ -59,8 +65,8 @@ def create_topics(settings: Settings) -> None:
         settings: The address of Kafka, and how to connect.
 
     Raises:
-        TopicsDiffer: If a topic has another number of partitions, or too few brokers keep it or acknowledge its records, and we
-            may not change that.
+        TopicsDiffer: If a topic has another number of partitions, too few brokers keep it or acknowledge its records, or the
+            broker does not stamp records that are signed, and we may not change that.
         BusError: If no broker answers, or it refuses us.
     """
     deadline = time.monotonic() + CONTROLLER_S
@@ -113,30 +119,33 @@ def _create(settings: Settings) -> None:
         admin.close()
 
 
-def check_acknowledged(settings: Settings, topics: Collection[str] = tuple(TOPICS)) -> None:
-    """Check that acknowledged records are on two brokers if the cluster has three or more; change nothing.
+def check_topics(settings: Settings, topics: Collection[str] = tuple(TOPICS)) -> None:
+    """Check that the broker stamps records that are signed, and that acknowledged ones are on two brokers if the cluster has
+    three or more; change nothing.
 
-    A process that promises to keep something calls this at its start, since anybody may have created or changed the topics. A
-    broker that is started here is the only one, so nothing is checked.
+    Every process calls this at its start, since anybody may have created or changed the topics. A broker that is started here
+    is the only one, and has its topics as they are to be, so nothing is checked.
 
     Args:
         settings: The address of Kafka, and how to connect.
-        topics: The topics that the process writes.
+        topics: The topics that the process reads or writes.
 
     Raises:
-        TopicsDiffer: If a single broker acknowledges a record of one of the topics.
+        TopicsDiffer: If a single broker acknowledges a record of one of the topics, or one that is signed has the time that its
+            writer claims.
         BusError: If no broker answers, or it refuses us.
     """
     if settings.kafka_bootstrap_servers is None:
         return
     admin = open_admin(settings)
     try:
-        if not _several(admin):
-            return
-        replicas = _partitions(admin)
-        there = [name for name in topics if name in replicas]
-        kept = _configs(admin, {name: [_IN_SYNC] for name in there})
-        thin = {name: why for name in there if (why := _thin(min(replicas[name]), kept[name][_IN_SYNC]["value"]))}
+        several, replicas = _several(admin), _partitions(admin)
+        asked = {name: [_IN_SYNC] * several + [_STAMPS] * (name in SIGNED) for name in topics if name in replicas}
+        kept = _configs(admin, {name: keys for name, keys in asked.items() if keys})
+        claimed = {name: f"{_STAMPS}={told}" for name in asked if name in SIGNED and (told := _stamps(kept[name])) != _STAMPED}
+        if claimed:
+            raise TopicsDiffer(f"{_each(claimed)}; {_BY_BROKER}")
+        thin = {name: why for name in asked if several and (why := _thin(min(replicas[name]), kept[name][_IN_SYNC]["value"]))}
         if thin:
             raise TopicsDiffer(f"{_each(thin)}; {_BY_SEVERAL}")
     except AuthorizationError as error:
@@ -146,6 +155,11 @@ def check_acknowledged(settings: Settings, topics: Collection[str] = tuple(TOPIC
         ) from error
     finally:
         admin.close()
+
+
+def _stamps(configs: Mapping[str, Any]) -> str:
+    """Return whose time the records of a topic have."""
+    return str(configs[_STAMPS]["value"])
 
 
 def _several(admin: KafkaAdminClient) -> bool:
@@ -179,7 +193,8 @@ def _configure(admin: KafkaAdminClient, demanded: Mapping[str, Mapping[str, str]
     """Change the settings that differ from the contracts: topics outlive the settings that they were created with.
 
     Raises:
-        TopicsDiffer: If too few brokers acknowledge a topic's records and the cluster does not let us change that.
+        TopicsDiffer: If too few brokers acknowledge a topic's records, or the broker does not stamp those that are signed, and
+            the cluster does not let us change that.
     """
     there = _configs(admin, demanded)
     differing = {
@@ -190,7 +205,7 @@ def _configure(admin: KafkaAdminClient, demanded: Mapping[str, Mapping[str, str]
     if not differing:
         return
     done = admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, wrong) for name, wrong in differing.items()])
-    thin = {}
+    thin, claimed = {}, {}
     for name, outcome in done["topic"].items():
         if outcome == "OK":
             log.info("topic configured", topic=name, **{key.replace(".", "_"): value for key, value in differing[name].items()})
@@ -198,6 +213,10 @@ def _configure(admin: KafkaAdminClient, demanded: Mapping[str, Mapping[str, str]
             log.warning("topic not configured", topic=name, why=outcome, wanted=differing[name])
             if _IN_SYNC in differing[name]:
                 thin[name] = f"{_IN_SYNC}={there[name][_IN_SYNC]['value']}, and it may not be changed: {outcome}"
+            if name in SIGNED and _STAMPS in differing[name]:
+                claimed[name] = f"{_STAMPS}={_stamps(there[name])}, and it may not be changed: {outcome}"
+    if claimed:
+        raise TopicsDiffer(f"{_each(claimed)}; {_BY_BROKER}")
     if thin:
         raise TopicsDiffer(f"{_each(thin)}; {_BY_SEVERAL}")
 

@@ -13,7 +13,7 @@ from contracts.settings import KAFKA_SECRETS, LEARNING_SECRETS, ROUTER_SECRETS, 
 from producers import heap, logs
 from producers.alive import beat
 from producers.connection import BusError
-from producers.topics import TopicsDiffer, check_acknowledged
+from producers.topics import TopicsDiffer, check_topics
 from streams.app import ROLES
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     settings = Settings.load(secrets=(*KAFKA_SECRETS, *(ROUTER_SECRETS if role == "router" else LEARNING_SECRETS)))
     logs.configure(settings, role)
     try:
-        check_acknowledged(settings)
+        check_topics(settings)
         worker = ROLES[role](settings)
         if settings.alive_file:
             worker.alongside(partial(beat, settings.alive_file))

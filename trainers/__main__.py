@@ -31,7 +31,7 @@ from producers.blobs import S3Blobs, ensure_bucket
 from producers.bus import BusError, open_bus
 from producers.rejections import Rejections
 from producers.signing import Signer, SigningBus, public_keys
-from producers.topics import TopicsDiffer, check_acknowledged
+from producers.topics import TopicsDiffer, check_topics
 from trainers.approval import Approvals
 from trainers.base_models import BaseModels
 from trainers.drift_actions import DriftActions
@@ -125,7 +125,7 @@ class Trainer:
         settings, began = self._settings, time.monotonic()
         try:
             bus = self._bus = SigningBus(open_bus(settings), Signer("trainer", settings.trainer_signing_key))
-            check_acknowledged(settings)
+            check_topics(settings)
         except (BusError, TopicsDiffer) as wrong:
             log.error("not started", why=str(wrong))
             self.broken = True

@@ -15,12 +15,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from contracts.events import CorrectionGiven, decode
 from contracts.settings import Settings
 from producers.bus import open_bus
 from producers.connection import NotAdmitted, kafka_of, knock
-from producers.topics import create_topics
+from producers.topics import check_topics, create_topics, open_admin
 from tests.clusters import PASSWORD, Authority, Cluster, TokenServer, bearer, cluster, outside, scram
 
 PARTS = {
@@ -95,10 +96,10 @@ def started(settings: Settings, *names: str) -> Iterator[dict[str, "subprocess.P
             process.communicate()
 
 
-def refused(settings: Settings) -> dict[str, str]:
-    """What each part says that is not admitted; each must have ended with 1."""
+def refused(settings: Settings, *names: str) -> dict[str, str]:
+    """What each part (or each that is named) says that does not start; each must have ended with 1."""
     deadline = time.monotonic() + MOST_S
-    with started(settings, *PARTS) as processes:
+    with started(settings, *(names or PARTS)) as processes:
         said = {}
         for name, process in processes.items():
             said[name], _ = process.communicate(timeout=max(0.1, deadline - time.monotonic()))
@@ -126,6 +127,24 @@ def test_every_client_speaks_by_scram_over_tls(by_scram: Cluster, authority: Aut
     settings = settings_of(by_scram, authority, tmp_path)
     spoken(settings)
     snapshot_from_faust(settings)
+
+
+def test_no_part_starts_where_a_writer_stamps_commands_and_topics_sets_that_right(
+    by_scram: Cluster, authority: Authority, tmp_path: Path
+) -> None:
+    settings = settings_of(by_scram, authority, tmp_path)
+    create_topics(settings)
+    admin = open_admin(settings)
+    try:
+        claims = {"message.timestamp.type": "CreateTime"}
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "commands.v1", claims)])
+    finally:
+        admin.close()
+    for name, said in refused(settings, "api", "router", "learning", "trainer").items():
+        assert "commands.v1 (message.timestamp.type=CreateTime); the broker must stamp these records" in said, name
+        assert "Traceback" not in said, name
+    create_topics(settings)
+    check_topics(settings)
 
 
 def test_tokens_of_an_oauth_server_admit_every_client(authority: Authority, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from deploy.local.supervisor import running
 from producers.connection import BusError
 from producers.simulation import simulate
 from producers.simulation_options import SimulationOptions
-from producers.topics import IN_SYNC, REPLICAS, TopicsDiffer, check_acknowledged, create_topics, open_admin
+from producers.topics import IN_SYNC, REPLICAS, TopicsDiffer, check_topics, create_topics, open_admin
 from tests.audited import WITHOUT_ENDPOINTS, audited
 from tests.clusters import Cluster, Node, cluster, outside
 from tests.histories import named
@@ -163,7 +163,7 @@ def test_who_says_that_something_is_kept_does_not_start_where_one_broker_would_a
 ) -> None:
     _, settings = three
     create_topics(settings)
-    check_acknowledged(settings)
+    check_topics(settings)
     in_sync(settings, corrections_v1="1")
     try:
         done = subprocess.run(
