@@ -23,7 +23,7 @@ from api.apps.routes import predict_router
 from api.asyncapi import document
 from api.folds.audit_log import AuditLog
 from api.folds.command_status import CommandStatus
-from api.folds.drift_board import DriftBoard
+from api.folds.drift_board import DriftBoard, undetected
 from api.folds.endpoint_latency import EndpointLatency
 from api.folds.guess_rates import GuessRates
 from api.folds.honest import HonestAccuracy
@@ -120,6 +120,7 @@ def create_app(
     roster = settings.roster()
     metrics, recent, board = Metrics(), RecentDrawings(frame_of), ModelBoard(roster)
     latency, commands, teachers, drift = EndpointLatency(roster.batch), CommandStatus(), Teachers(), DriftBoard()
+    metrics.drifted(undetected(roster))
     honest, rates, audit = HonestAccuracy(), GuessRates(now()), AuditLog()
     rebuilds = RebuildQueue()
     limits, operators = Limits(settings), Operators(settings.operator_token, Keyring(settings.home, OPERATORS).known)

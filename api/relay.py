@@ -103,6 +103,8 @@ class Relay:
         self._of_type: dict[tuple[type[Event], bool], list[Callable[[Any], object]]] = {}
         self._caught_up: set[Sequence[str]] = set()
         """The readers that have published what was there when they began."""
+        for topic in (*LIVE, *STATE, *SCORES):
+            metrics.rejected.labels(topic)  # it is exported at 0, so that the first rejection is seen as an increase
         self._troubles: dict[Sequence[str], str] = {}
         self._readers: list[asyncio.Task[None]] = []
         self._next: dict[Sequence[str], Mapping[Partition, int]] = {}

@@ -1324,13 +1324,16 @@ class CanaryHealth(BaseModel):
     champion_p99_ms: Annotated[float, Field(ge=0, le=1e9)]
 
 
+RolloutMove = Literal["share", "promoted", "rolled-back", "stopped"]
+"""It answers a share of the players; all of them; none, since it is worse or does not work; none, as somebody wanted."""
+
+
 class RolloutStep(BaseModel):
     """A step of a version on its way to the players, or back, by policy: what was decided, when, and by what."""
 
     model_config = Event.model_config
 
-    step: Literal["share", "promoted", "rolled-back", "stopped"]
-    """It answers a share of the players; all of them; none, since it is worse or does not work; none, as somebody wanted."""
+    step: RolloutMove
     at: AwareDatetime
     champion: Version
     """The version beside which it was watched."""

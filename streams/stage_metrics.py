@@ -11,10 +11,12 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from contracts.events import MessageRejected
 from contracts.ports import EndpointSilent
 from producers.process_metrics import LabelledCounter
 
 _STEP_S: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+OUTCOMES: Final = ("answered", "silent", "failed")
 _CALL_S: Final = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.08, 0.15, 0.25, 0.5, 1.0)
 
 
@@ -25,6 +27,7 @@ class StageMetrics(Collector):
         """Put the metrics into a registry."""
         self.taken = LabelledCounter("gamenight_records_taken", "Records that a stage has taken", "stage")
         self.sent = LabelledCounter("gamenight_records_sent", "Records that the process has sent", "topic")
+        self.sent.of[MessageRejected.topic] = 0  # an alert reads its increase: it is there before the first
         self._steps = Histogram(
             "gamenight_step_seconds", "A step of a stage: folded, published, acknowledged", ["stage"], registry=registry,
             buckets=_STEP_S,
@@ -74,8 +77,12 @@ class EndpointCalls:
         self._seconds = Histogram(
             "gamenight_endpoint_call_seconds", "A call to an endpoint", ["endpoint"], registry=registry, buckets=_CALL_S
         )
-        self._count = lru_cache(maxsize=256)(self._calls.labels)
+        self._count = lru_cache(maxsize=256)(self._of)
         self._observe = lru_cache(maxsize=256)(self._seconds.labels)
+
+    def _of(self, endpoint: str) -> dict[str, Counter]:
+        """Return the counters of an endpoint, of all outcomes: so its first failure after an answer is an increase."""
+        return {outcome: self._calls.labels(endpoint, outcome) for outcome in OUTCOMES}
 
     @contextmanager
     def call(self, endpoint: str) -> Iterator[None]:
@@ -88,5 +95,5 @@ class EndpointCalls:
             outcome = "silent"
             raise
         finally:
-            self._count(endpoint, outcome).inc()
+            self._count(endpoint)[outcome].inc()
             self._observe(endpoint).observe(time.perf_counter() - began)

@@ -15,8 +15,15 @@ from pydantic import BaseModel
 from api.folds.impersonal import AN_OPERATOR
 from contracts.catalog import DEFAULT_DRIFT_POLICY
 from contracts.events import DriftAction, DriftDetected, DriftHandled, DriftKind, DriftPolicySet, Event
+from contracts.roster import Roster, is_batch
 
 MOST: Final = 500
+
+
+def undetected(roster: Roster) -> dict[tuple[str, str], int]:
+    """Return 0 for each kind and subject of which drift may be detected: errors of each model, and what is drawn."""
+    errors = {("batch-errors" if is_batch(model) else "online-errors", model): 0 for model in roster.names}
+    return errors | {(kind, kind): 0 for kind in ("class-mix", "ink", "embedding")}
 
 
 class DriftDeed(BaseModel):

@@ -1,12 +1,14 @@
 """Shows Prometheus what the API's folds know: models, what came off the bus, and what every process counts (all ways).
 
 Everything is at one address, since every process tells what it counts on metrics.v1 (docs/decisions/0044-metrics.md). How many
-series there are is bounded: by models, the `VERSIONS` of each that were scored most, topics, hops, and processes.
+series there are is bounded: by models, the `VERSIONS` of each that were scored most, topics, hops, and processes. Counters
+that rules look at are there from the start, at 0: of a series that begins at 1 Prometheus sees no increase.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Final
+from itertools import product
+from typing import Final, get_args
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -16,7 +18,7 @@ from api.folds.command_status import CommandStatus
 from api.folds.model_board import ModelBoard
 from api.folds.process_board import ProcessBoard
 from api.folds.traffic import BOUNDS_MS, Traffic
-from contracts.events import ProcessMeasured
+from contracts.events import TRAINING_ENDS, GateVerdict, ProcessMeasured, RolloutMove
 
 VERSIONS: Final = 20
 """How many versions of a model have series of their own."""
@@ -100,14 +102,17 @@ class Exported(Collector):
         yield share
 
     def _of_traffic(self) -> Iterator[Metric]:
-        traffic = self._traffic
+        traffic, batch = self._traffic, self._board.roster.batch
+        trainings = dict.fromkeys(product(batch, TRAINING_ENDS), 0) | traffic.trainings
+        verdicts = dict.fromkeys(product(batch, get_args(GateVerdict)), 0) | traffic.verdicts
+        rollouts = dict.fromkeys(product(batch, get_args(RolloutMove)), 0) | traffic.rollouts
         pairs = (
             ("gamenight_guesses", "Guesses: on finished drawings, on previews, as shadow", ("model", "kind"), traffic.guesses),
             ("gamenight_misses", "Guesses that did not come, and why", ("model", "cause"), traffic.misses),
             ("gamenight_receipts", "What corrections did", ("stage", "outcome"), traffic.receipts),
-            ("gamenight_trainings", "Rebuilds that ended", ("model", "outcome"), traffic.trainings),
-            ("gamenight_gate_verdicts", "What the gate decided", ("model", "verdict"), traffic.verdicts),
-            ("gamenight_rollout_steps", "Steps of canaries that are moved by policy", ("model", "step"), traffic.rollouts),
+            ("gamenight_trainings", "Rebuilds that ended", ("model", "outcome"), trainings),
+            ("gamenight_gate_verdicts", "What the gate decided", ("model", "verdict"), verdicts),
+            ("gamenight_rollout_steps", "Steps of canaries that are moved by policy", ("model", "step"), rollouts),
         )
         for name, what, labels, counted in pairs:
             family = CounterMetricFamily(name, what, labels=labels)
@@ -119,7 +124,7 @@ class Exported(Collector):
             settled.add_metric([outcome], count)
         yield settled
         spent = CounterMetricFamily("gamenight_training_dollars", "What trainings would have cost on AWS", labels=["model"])
-        for model, millionths in traffic.spent.items():
+        for model, millionths in (dict.fromkeys(batch, 0) | traffic.spent).items():
             spent.add_metric([model], millionths / 1e6)
         yield spent
         hops = HistogramMetricFamily("gamenight_hop_seconds", "A hop of a guess on a finished drawing", labels=["hop", "model"])

@@ -38,6 +38,8 @@ class PlayerFeed:
         self._recent = recent
         self._game = game
         self._metrics = metrics
+        for model in board.roster.names:
+            metrics.guess.labels(model)  # it is exported at 0 before the first guess
         self._clock = clock
         self.takes = (*board.takes, *recent.takes, *PlayerFeed.beside)
 

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 from uuid import uuid4
 
 import pytest
@@ -23,9 +23,11 @@ from api.folds.process_board import MOST, ProcessBoard
 from api.folds.traffic import BOUNDS_MS, Traffic
 from api.metrics import Metrics
 from api.ops.exported import VERSIONS, Exported
+from api.relay import LIVE, SCORES, STATE
 from contracts.events import (
     CandidateSet,
     CommandSettled,
+    DriftKind,
     ModelPublished,
     ProcessMeasured,
     RolloutStep,
@@ -37,7 +39,7 @@ from contracts.settings import Settings
 from producers.bus import open_bus
 from producers.process_metrics import ProcessMetrics
 from streams.app import ROLES
-from streams.stage_metrics import EndpointCalls, StageMetrics
+from streams.stage_metrics import OUTCOMES, EndpointCalls, StageMetrics
 from tests.histories import guess, missed, named
 from tests.roster import ROSTER
 from tests.serving import eventually, get, serving
@@ -48,6 +50,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 RULES: Final = ROOT / "deploy" / "prometheus" / "rules.yml"
 DASHBOARD: Final = ROOT / "deploy" / "grafana" / "dashboards" / "gamenight.json"
 NOON: Final = datetime(2026, 11, 29, 12, tzinfo=UTC)
+_GROWN: Final = re.compile(r"\b(?:increase|rate|delta)\((\w+)(\{[^}]*\})?\[")
 _NAME: Final = re.compile(r"\bgamenight_[a-z0-9_]+")
 
 
@@ -89,6 +92,11 @@ def values(family: Metric, suffix: str = "") -> dict[tuple[str, ...], float]:
     return {tuple(point.labels.values()): point.value for point in family.samples if point.name == family.name + suffix}
 
 
+def counted(family: Metric) -> dict[tuple[str, ...], float]:
+    """What a counter has counted: its series at 0 are there as well, see the test of the alerts' series."""
+    return {key: count for key, count in values(family, "_total").items() if count}
+
+
 def expressions() -> Iterator[str]:
     """Every expression of the rules and of the dashboard."""
     for group in yaml.safe_load(RULES.read_text())["groups"]:
@@ -113,6 +121,46 @@ def test_rules_and_dashboard_name_what_is_exported_and_nothing_else(tmp_path: Pa
     assert used - there == set(), "are used, and not exported"
     assert tried - there == set(), "are in the tests of the rules, and not exported"
     assert len(used) > 35
+
+
+def increases() -> Iterator[tuple[str, dict[str, str]]]:
+    """Every series of which a rule reads how much it has grown: its name, and the labels that the rule asks for."""
+    for group in yaml.safe_load(RULES.read_text())["groups"]:
+        for rule in group["rules"]:
+            for name, labels in _GROWN.findall(rule["expr"]):
+                yield name, dict(re.findall(r'(\w+)="([^"]*)"', labels))
+
+
+def test_what_a_rule_reads_the_growth_of_is_exported_before_the_first_event(tmp_path: Path) -> None:
+    """A series that begins at 1 has no increase: the first failed rebuild after each start of the API paged nobody."""
+    bus = open_bus(f"memory://{uuid4()}")
+    for told in measured(tmp_path):
+        bus.publish(told).result()
+    with serving(bus) as address:
+        eventually(lambda: 'process="learning"' in get(address, "/metrics").text)
+        families = list(text_string_to_metric_families(get(address, "/metrics").text))
+    there: dict[str, list[dict[str, str]]] = {}
+    for point in (point for family in families for point in family.samples):
+        there.setdefault(point.name, []).append(point.labels)
+    read = list(increases())
+
+    assert len(read) >= 8
+    for name, labels in read:
+        if name == "gamenight_endpoint_calls_total":
+            continue  # which endpoints there are is known by the first call; the rule is about a share of many
+        found = [one for one in there.get(name, []) if one.items() >= labels.items()]
+        assert found, f"{name} {labels} is not there before the first event"
+        if models := {one["model"] for one in found if "model" in one}:
+            assert models >= set(ROSTER.batch), name
+    drift = {(one["kind"], one["subject"]) for one in there["gamenight_drift_detections"]}
+    assert drift == {("batch-errors", model) for model in ROSTER.batch} | {
+        ("online-errors", "river"), ("online-errors", "yours"), ("online-errors", "everyone"),
+        ("class-mix", "class-mix"), ("ink", "ink"), ("embedding", "embedding"),
+    }  # fmt: skip
+    assert {kind for kind, _ in drift} == set(get_args(DriftKind))
+    senders = {one["process"] for one in there["gamenight_records_sent_total"] if one["topic"] == "rejected.v1"}
+    assert senders == {"router", "learning"}
+    assert {one["topic"] for one in there["gamenight_records_rejected_total"]} == {*LIVE, *STATE, *SCORES}
 
 
 def test_every_rule_says_what_to_do_and_has_a_case_that_fires() -> None:
@@ -204,7 +252,9 @@ def test_what_a_stage_takes_is_counted_by_step_with_what_waits() -> None:
 
     assert [(p.suffix, p.amount) for p in families["gamenight_records_taken"]] == [("_total", 5.0)]
     assert [p.amount for p in families["gamenight_waiting_records"]] == [7.0]
-    assert [(p.tags, p.amount) for p in families["gamenight_records_sent"]] == [({"topic": "examples.v1"}, 4.0)]
+    assert [(p.tags, p.amount) for p in families["gamenight_records_sent"]] == [
+        ({"topic": "rejected.v1"}, 0.0), ({"topic": "examples.v1"}, 4.0),
+    ]  # fmt: skip
     steps = {p.tags.get("le", p.suffix): p.amount for p in families["gamenight_step_seconds"]}
     assert (steps["0.003"], steps["0.3"], steps["+Inf"], steps["_count"]) == (1, 2, 2, 2)
     assert families["gamenight_process_resident_memory_bytes"][0].amount > 1e6
@@ -222,7 +272,9 @@ def test_a_call_to_an_endpoint_is_counted_by_its_outcome(raised: Exception | Non
             raise raised
     families = {one.metric: one.points for one in process.told().families}
 
-    [call] = [p for p in families["gamenight_endpoint_calls"] if p.suffix == "_total"]
+    calls_told = [p for p in families["gamenight_endpoint_calls"] if p.suffix == "_total"]
+    assert {p.tags["outcome"] for p in calls_told} == set(OUTCOMES), "the next failure is to be an increase"
+    [call] = [p for p in calls_told if p.amount]
     assert (call.tags, call.amount) == ({"endpoint": "gamenight-kmeans", "outcome": outcome}, 1.0)
 
 
@@ -243,9 +295,9 @@ def test_what_comes_off_the_bus_is_counted_by_model_hop_and_outcome() -> None:
         ("finished", "kmeans"): 1, ("shadow", "kmeans"): 1, ("preview", "kmeans"): 1,
     }  # fmt: skip
     assert values(families["gamenight_misses"], "_total") == {("late", "kmeans"): 1}
-    assert values(families["gamenight_trainings"], "_total") == {("kmeans", "done"): 1}
-    assert values(families["gamenight_gate_verdicts"], "_total") == {("kmeans", "refused"): 1}
-    assert values(families["gamenight_training_dollars"], "_total") == {("kmeans",): 0.0029}
+    assert counted(families["gamenight_trainings"]) == {("kmeans", "done"): 1}
+    assert counted(families["gamenight_gate_verdicts"]) == {("kmeans", "refused"): 1}
+    assert counted(families["gamenight_training_dollars"]) == {("kmeans",): 0.0029}
     assert values(families["gamenight_commands_settled"], "_total") == {("refused",): 1}
     counts = values(families["gamenight_hop_seconds"], "_count")
     assert counts == {(hop, "kmeans"): 1 for hop in ("bus_in", "read", "wait", "model")}
@@ -271,7 +323,7 @@ def test_a_canary_shows_its_share_and_each_step_that_the_policy_takes_once() -> 
     board.apply(CandidateSet(model="xgboost", version="4", role="none"))
     families = shown(board, traffic)
 
-    assert values(families["gamenight_rollout_steps"], "_total") == {("kmeans", "share"): 1, ("kmeans", "rolled-back"): 1}
+    assert counted(families["gamenight_rollout_steps"]) == {("kmeans", "share"): 1, ("kmeans", "rolled-back"): 1}
     assert values(families["gamenight_candidate_share_ratio"]) == {
         ("kmeans", "canary", "2"): 0.25,
         ("kmeans", "shadow", "3"): 0.0,
