@@ -31,6 +31,7 @@ from api.folds.model_board import ModelBoard
 from api.folds.process_board import ProcessBoard
 from api.folds.recent_drawings import RecentDrawings
 from api.folds.teachers import Teachers
+from api.folds.traffic import Traffic
 from api.guard import Guard, guest_of, hosts
 from api.health import Health
 from api.limits import Guest, Limits
@@ -118,7 +119,8 @@ def create_app(
     signer = Signer("api", settings.api_signing_key)
     signing = SigningBus(bus, signer)  # for those who give commands, and nobody else
     roster = settings.roster()
-    metrics, recent, board = Metrics(), RecentDrawings(frame_of), ModelBoard(roster)
+    recent, board = RecentDrawings(frame_of), ModelBoard(roster)
+    metrics = Metrics(Traffic(lambda model, named: board.catalog.published.get(model, {}).get(named)))
     latency, commands, teachers, drift = EndpointLatency(roster.batch), CommandStatus(), Teachers(), DriftBoard()
     metrics.drifted(undetected(roster))
     honest, rates, audit = HonestAccuracy(), GuessRates(now()), AuditLog()
@@ -135,7 +137,7 @@ def create_app(
     processes = ProcessBoard()
     itself = ProcessMetrics("api", f"api-{settings.port}-{gethostname()}", settings.home)
     exported = Exported(board, metrics.traffic, processes, commands, itself.told, now)
-    relay.subscribe(health, rates, metrics.traffic, live_only=True)
+    relay.subscribe(health, rates, metrics.traffic, live_only=True)  # traffic before the board: what that knows is no news
     forgetting = Forgetting(game, recent, teachers, commands, audit, rebuilds)
     relay.subscribe(probes, processes, latency, commands, audit, teachers, drift, honest, rebuilds, feed, forgetting)
 

@@ -19,8 +19,8 @@ _CORRECTIONS = 10_000
 class Metrics:
     """The metrics of one app, in a registry of their own, so that two apps in one process do not meet."""
 
-    def __init__(self) -> None:
-        """Start with all metrics at zero."""
+    def __init__(self, traffic: Traffic | None = None) -> None:
+        """Start with all metrics at zero; ``traffic`` counts what comes off the bus."""
         registry = CollectorRegistry()
         self.registry = registry
         self.frames = Counter("gamenight_frames", "Frames that players sent", registry=registry)
@@ -64,7 +64,7 @@ class Metrics:
             registry=registry,
             buckets=_LATENCY_S,
         )
-        self.traffic = Traffic()
+        self.traffic = traffic or Traffic()
         """What came off the bus; `api.ops.exported` shows it."""
         self._given: FIFOCache[UUID, float] = FIFOCache(_CORRECTIONS)
         """When the newest corrections were sent."""

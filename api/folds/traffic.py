@@ -1,12 +1,13 @@
 """Counts what comes off the bus, for Prometheus (all ways). Pure and bounded; it starts anew with the process.
 
 It takes what comes while the process lives. Twice is harmless but for guesses, receipts and misses, whose counters may be
-larger by what was sent again after a failure: rates do not show it.
+larger by what was sent again after a failure: rates do not show it. A version is published anew whenever something of it
+changes: what was known of it before is not counted again, also after a restart.
 """
 
 from bisect import bisect_left
 from collections import Counter
-from datetime import timedelta
+from collections.abc import Callable
 from typing import ClassVar, Final, cast
 from uuid import UUID
 
@@ -28,8 +29,6 @@ BOUNDS_MS: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 35.0, 50.0, 80.0, 150.0, 250.0, 5
 """The upper bounds of the buckets of hops."""
 HOPS: Final = ("bus_in", "read", "wait", "model", "bus_out", "total")
 """The hops that are counted: no other name makes a series of its own."""
-_NEWS: Final = timedelta(minutes=1)
-"""How much older than its event a step of a rollout may be: older ones are told again with each later event of the version."""
 _REMEMBERED: Final = 1000
 _GUESSES: Final = (GuessMade, PreviewGuessed)
 
@@ -62,8 +61,13 @@ class Traffic:
         CommandSettled,
     )
 
-    def __init__(self) -> None:
-        """Begin at nothing."""
+    def __init__(self, known: Callable[[str, str], ModelPublished | None] = lambda model, version: None) -> None:
+        """Begin at nothing.
+
+        Args:
+            known: Returns what was known of a model's version before the event that is applied; None: nothing was.
+        """
+        self._known = known
         self.guesses: Counter[tuple[str, str]] = Counter()
         """By model, and by whether the drawing is ``finished``, a ``preview``, or the guess a ``shadow``."""
         self.misses: Counter[tuple[str, str]] = Counter()
@@ -73,7 +77,7 @@ class Traffic:
         self.trainings: Counter[tuple[str, str]] = Counter()
         """By model and outcome."""
         self.verdicts: Counter[tuple[str, str]] = Counter()
-        """Of the gate, by model."""
+        """Of the gate, by model and verdict."""
         self.rollouts: Counter[tuple[str, str]] = Counter()
         """Steps of versions on their way to the players by policy, or back, by model and step."""
         self.spent: Counter[str] = Counter()
@@ -82,7 +86,7 @@ class Traffic:
         """Commands that were settled, by outcome."""
         self.hops: dict[tuple[str, str], Buckets] = {}
         """Of guesses on finished drawings, by hop and model."""
-        self._ended: FIFOCache[object, None] = FIFOCache(_REMEMBERED)
+        self._ended: FIFOCache[UUID, None] = FIFOCache(_REMEMBERED)
 
     def apply(self, event: Event) -> None:
         """Apply an event; guesses are many, and are found by their type: a pattern of a class takes microseconds."""
@@ -104,13 +108,15 @@ class Traffic:
                 pass
 
     def _published(self, event: ModelPublished) -> None:
-        if "training_job" in event.lineage and self._first(event.slot):
-            self.verdicts[event.model, "passed" if event.approved else "refused"] += 1
+        known = self._known(event.model, event.version)
+        if known is None and "training_job" in event.lineage:
+            self.verdicts[event.model, event.verdict or ("promoted" if event.approved else "refused")] += 1
             dollars = sum(event.metrics.get(name, 0.0) for name in ("training_cost_usd", "tuning_cost_usd"))
             self.spent[event.model] += round(dollars * 1e6)
-        for taken in event.rollout:
-            if event.at - taken.at < _NEWS and self._first(f"{event.slot} {taken.at.isoformat()}"):
-                self.rollouts[event.model, taken.step] += 1
+        taken = {step.at for step in known.rollout} if known else set()
+        for step in event.rollout:
+            if step.at not in taken:
+                self.rollouts[event.model, step.step] += 1
 
     def _guessed(self, guess: GuessMade) -> None:
         model = guess.model
@@ -134,7 +140,7 @@ class Traffic:
                 buckets = self.hops[key] = Buckets()
             buckets.add(ms)
 
-    def _first(self, what: UUID | str) -> bool:
+    def _first(self, what: UUID) -> bool:
         """Say whether something is heard for the first time."""
         if what in self._ended:
             return False

@@ -28,6 +28,7 @@ from contracts.events import (
     CandidateSet,
     CommandSettled,
     DriftKind,
+    GateVerdict,
     ModelPublished,
     ProcessMeasured,
     RolloutStep,
@@ -279,7 +280,7 @@ def test_a_call_to_an_endpoint_is_counted_by_its_outcome(raised: Exception | Non
 
 
 def test_what_comes_off_the_bus_is_counted_by_model_hop_and_outcome() -> None:
-    traffic = Traffic()
+    board, traffic = counting()
     command = uuid4()
     done = TrainingAdvanced(model="kmeans", version="1", command_id=command, step="done", fraction=1.0)
     published = ModelPublished(model="kmeans", version="1", title="K", digest="d", artifact="a", gate="", approved=False,
@@ -289,6 +290,7 @@ def test_what_comes_off_the_bus_is_counted_by_model_hop_and_outcome() -> None:
     ended = done, done, published, published, settled, settled, done.model_copy(update={"step": "gate"})
     for event in (*guesses, missed("d", model="kmeans"), *ended):
         traffic.apply(event)
+        board.apply(event)
     families = shown(traffic=traffic)
 
     assert values(families["gamenight_guesses"], "_total") == {
@@ -307,17 +309,53 @@ def test_what_comes_off_the_bus_is_counted_by_model_hop_and_outcome() -> None:
     assert (buckets["0.002"], buckets["0.005"], len(buckets)) == (0, 1, len(BOUNDS_MS) + 1)
 
 
+def counting() -> tuple[ModelBoard, Traffic]:
+    """A board, and traffic that looks at it, as in the API: traffic has each event first."""
+    board = ModelBoard(ROSTER)
+    return board, Traffic(lambda model, version: board.catalog.published.get(model, {}).get(version))
+
+
+@pytest.mark.parametrize("verdict", get_args(GateVerdict))
+def test_a_version_that_was_known_before_a_start_is_not_counted_again_when_it_is_amended(verdict: str) -> None:
+    """After each start of the API a canary's next look counted verdict, cost and steps anew, some as the failure of now."""
+    step = RolloutStep(step="rolled-back", at=NOON, champion="1", why="")
+    told: dict[str, Any] = {"model": "kmeans", "version": "2", "title": "K", "digest": "d", "artifact": "a", "gate": "",
+                            "lineage": {"training_job": "j"}, "metrics": {"training_cost_usd": 0.5}, "at": NOON,
+                            "verdict": verdict, "approved": verdict == "promoted"}  # fmt: skip
+    board, traffic = counting()
+    traffic.apply(ModelPublished(**told, rollout=[step]))
+    board.apply(ModelPublished(**told, rollout=[step]))
+    traffic.apply(ModelPublished(**told, rollout=[step], failed="it answers no more"))
+    bus = open_bus(f"memory://{uuid4()}")
+    bus.publish(ModelPublished(**told, rollout=[step])).result()
+    with serving(bus) as address:
+        bus.publish(ModelPublished(**told | {"approved": not told["approved"]}, rollout=[step])).result()
+        bus.publish(TrainingAdvanced(model="kmeans", version="3", command_id=named("c"), step="done", fraction=1.0)).result()
+        ended = 'gamenight_trainings_total{model="kmeans",outcome="done"} 1.0'
+        eventually(lambda: ended in get(address, "/metrics").text)
+        after = {family.name: family for family in text_string_to_metric_families(get(address, "/metrics").text)}
+
+    families = shown(board, traffic)
+    assert counted(families["gamenight_gate_verdicts"]) == {("kmeans", verdict): 1}
+    assert counted(families["gamenight_training_dollars"]) == {("kmeans",): 0.5}
+    assert counted(families["gamenight_rollout_steps"]) == {("kmeans", "rolled-back"): 1}
+    for name in ("gamenight_gate_verdicts", "gamenight_training_dollars", "gamenight_rollout_steps"):
+        assert counted(after[name]) == {}, f"{name} was counted again"
+
+
 def test_a_canary_shows_its_share_and_each_step_that_the_policy_takes_once() -> None:
-    traffic, board = Traffic(), ModelBoard(ROSTER)
+    board, traffic = counting()
     known: dict[str, Any] = {"model": "kmeans", "version": "2", "title": "K", "digest": "d", "artifact": "a", "gate": "",
                              "lineage": {}, "metrics": {}}  # fmt: skip
     steps = [
         RolloutStep(step=step, at=NOON + timedelta(hours=n), champion="1", share=share, why="")
         for n, (step, share) in enumerate([("share", 0.05), ("share", 0.25), ("rolled-back", 0.0)])
     ]
-    for n in (2, 3, 3):  # the first step was taken before this process began, and each event has all steps so far
-        traffic.apply(ModelPublished(**known, rollout=steps[:n], at=steps[n - 1].at))
-    traffic.apply(ModelPublished(**known, rollout=steps, at=steps[-1].at + timedelta(days=1), failed="it answers no more"))
+    board.apply(ModelPublished(**known, rollout=steps[:1], at=NOON))  # the first step was taken before this process began
+    for n in (2, 3, 3):  # each event has all steps so far, and the time at which the version was made
+        traffic.apply(event := ModelPublished(**known, rollout=steps[:n], at=NOON))
+        board.apply(event)
+    traffic.apply(ModelPublished(**known, rollout=steps, at=NOON, failed="it answers no more"))
     board.apply(CandidateSet(model="kmeans", version="2", role="canary", share=0.25))
     board.apply(CandidateSet(model="kmeans", version="3", role="shadow", place=1))
     board.apply(CandidateSet(model="xgboost", version="4", role="none"))
