@@ -16,6 +16,7 @@ from annotated_types import Ge, Len, Lt
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from contracts.drawing import MAX_SIDE, MAX_STROKES, Stroke, Strokes, check_limits
+from contracts.prices import Dollars
 
 NAMESPACE: Final = UUID("6f1b2c8e-6a0d-5c57-9d0e-2f6c1a5e7b11")
 """The namespace of the ids that are derived from others with `uuid5`."""
@@ -1759,8 +1760,8 @@ class Tried(BaseModel):
     """How good it was on the drawings that settings are compared by; None: it is not known, or not yet."""
     seconds: Annotated[float, Field(ge=0)] = 0.0
     """How long its training job has taken, or takes by now, as AWS would bill it."""
-    cost: Annotated[float, Field(ge=0)] | None = None
-    """What that costs on AWS, in dollars; None: there is no price of its instance."""
+    cost: Dollars | None = None
+    """What that costs on AWS; None: there is no price of its instance."""
     kept: bool = False
     """Whether it was the best, and the version is trained with it."""
 

@@ -1,21 +1,53 @@
 """Defines the list of prices by which trainings and endpoints are reckoned: dated, and replaced by a setting (way 3). Pure.
 
 `producers.price_file` reads it from ``prices.json`` beside this module, or from the file that GAMENIGHT_PRICES names. Money is
-decimal and exact. The estimates are for comparing, not for an invoice: taxes, discounts and storage are left out.
+decimal and exact, to the millionth of a dollar; events carry it as a number. The estimates are for comparing, not for an
+invoice: taxes, discounts and storage are left out.
 """
 
 from collections.abc import Iterable
 from datetime import date
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+)
 
 STALE_MONTHS: Final = 12
 """After how many months a list is said to be old."""
 _SECONDS_AN_HOUR: Final = Decimal(3600)
+_MILLIONTH: Final = Decimal("0.000001")
+_WIDE: Final = Context(prec=400)
+"""Decimal refuses to round what has more digits than this: any float has fewer."""
+
+
+def dollars(amount: float | Decimal, step: Decimal = _MILLIONTH) -> Decimal:
+    """Return an amount of money, exact and rounded to a step: to the millionth of a dollar, if no other is given.
+
+    >>> dollars(0.04011527777777778)
+    Decimal('0.040115')
+    """
+    return Decimal(str(amount)).quantize(step, context=_WIDE)
+
 
 Price = Annotated[Decimal, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+
+
+Dollars = Annotated[
+    Decimal,
+    Field(ge=0, le=1_000_000_000, allow_inf_nan=False),
+    AfterValidator(dollars),
+    PlainSerializer(float, return_type=float, when_used="json"),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1_000_000_000}),
+]
+"""An amount as events carry it: to the millionth, and a number in JSON, as it was before money was decimal."""
 
 
 class PricesUnreadable(ValueError):
@@ -78,8 +110,7 @@ class PriceList(BaseModel):
         Raises:
             UnknownInstance: If the list does not have the type.
         """
-        dollars = self.instance(kind) * count * Decimal(str(seconds)) / _SECONDS_AN_HOUR
-        return dollars.quantize(Decimal("0.000001"))
+        return dollars(self.instance(kind) * count * Decimal(str(seconds)) / _SECONDS_AN_HOUR)
 
     def stale(self, today: date) -> str | None:
         """Say that the list is old; None: it is not."""

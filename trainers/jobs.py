@@ -14,7 +14,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 from uuid import UUID
@@ -273,7 +273,7 @@ def _progress(described: dict[str, Any], log: list[str], fraction: float) -> Job
         ),
         described.get("ModelArtifacts", {}).get("S3ModelArtifacts", ""),
         described.get("HyperParameters", {}),
-        float(described.get("BillableTimeInSeconds", described.get("TrainingTimeInSeconds", _so_far(described)))),
+        float(described.get("BillableTimeInSeconds", described.get("TrainingTimeInSeconds", so_far(described)))),
         described.get("FailureReason", ""),
         described.get("AlgorithmSpecification", {}).get("TrainingImage", ""),
         resources.get("InstanceType", ""),
@@ -282,6 +282,8 @@ def _progress(described: dict[str, Any], log: list[str], fraction: float) -> Job
     )
 
 
-def _so_far(described: dict[str, Any]) -> float:
+def so_far(described: Mapping[str, Any]) -> float:
+    """Return the seconds that a training job has taken until now, or in all."""
     began = described.get("TrainingStartTime")
-    return max(0.0, (now() - began).total_seconds()) if began else 0.0
+    until = described.get("TrainingEndTime") or now()
+    return max(0.0, (until - began).total_seconds()) if began else 0.0

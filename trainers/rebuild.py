@@ -11,16 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from decimal import Decimal
 from urllib.parse import urlsplit
-
-import structlog
 
 from contracts.events import ModelPublished, RetrainModel
 from contracts.ports import Blobs, Bus
-from contracts.prices import PricesUnreadable, UnknownInstance
 from contracts.settings import Settings
-from producers.price_file import read_prices
 from trainers import cancelling, continuing, dataset_store, jobs, judging, split, tuning
 from trainers.approval import Approvals
 from trainers.dataset_making import DatasetMaker
@@ -33,9 +29,7 @@ from trainers.rebuild_progress import SHARES, Teller
 from trainers.registry import Registered, Registry
 from trainers.serving import Serving
 from trainers.standing import JobStanding
-from trainers.starting import TRIED, Starter, made_by, refuse_gone
-
-log = structlog.get_logger()
+from trainers.starting import TRIED, Starter, cost_of, made_by, refuse_gone
 
 
 class Rebuilder:
@@ -264,12 +258,13 @@ class Rebuilder:
 
     def _cost(self, done: JobProgress) -> dict[str, float]:
         """Return what a training cost, as ModelPublished has it; nothing if there is no price of its instances."""
-        try:
-            dollars = read_prices(self._settings).training(done.instance_type, done.instances, done.seconds)
-        except (UnknownInstance, PricesUnreadable) as unpriced:
-            log.warning("the training has no price", why=str(unpriced))
+        cost = self._priced(done)(done.seconds)
+        if cost is None:
             return {}
-        return {"training_cost_usd": float(dollars), "training_instances": float(done.instances)}
+        return {"training_cost_usd": float(cost), "training_instances": float(done.instances)}
+
+    def _priced(self, job: JobProgress) -> Callable[[float], Decimal | None]:
+        return cost_of(self._settings, job.instance_type, job.instances)
 
     def _champion(self, model: str) -> ModelPublished | None:
         promoted = self._model_log.champion(model)
@@ -279,7 +274,7 @@ class Rebuilder:
         begin, end = TRIED if tell.tried else SHARES["training"], SHARES["evaluation"]
         standing: JobStanding | None = None
         for now in self._jobs.follow(name):
-            standing = standing or JobStanding(self._cost(replace(now, seconds=3600.0)).get("training_cost_usd"))
+            standing = standing or JobStanding(self._priced(now))
             told = standing.told(now.stage or now.status, now.log, time.monotonic(), now.seconds)
             tell.onward("training", begin + now.fraction * (end - begin), f"{name}: {told}", now.log)
         return now

@@ -1,7 +1,8 @@
 """Says how far a training job is, in words: rounds, metrics, the time that is left, and what it has cost so far. Pure."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Final
 
 _PASS: Final = re.compile(r"\b(round|epoch|step)=(\d+)/(\d+)\b((?: [\w-]+=[\d.]+)*)")
@@ -12,9 +13,13 @@ _SHOWN: Final = ("validation-accuracy", "train-accuracy", "train-loss", "train-d
 class JobStanding:
     """What is known of a job from its log; times are seconds of any clock."""
 
-    def __init__(self, dollars_an_hour: float | None) -> None:
-        """Begin without a line; None: there is no price of the job's instance."""
-        self._price = dollars_an_hour
+    def __init__(self, cost: Callable[[float], Decimal | None]) -> None:
+        """Begin without a line.
+
+        Args:
+            cost: Returns what so many seconds cost, in dollars; None: there is no price of the job's instance.
+        """
+        self._price = cost
         self._first: tuple[float, int] | None = None
         self._last: tuple[float, int] | None = None
         self._of = 0
@@ -30,7 +35,7 @@ class JobStanding:
             at: The time now.
             spent: For how many seconds it has trained by then: a trainer may come to a job that was begun by another.
 
-        >>> standing = JobStanding(0.115)
+        >>> standing = JobStanding(lambda seconds: Decimal("0.115") * round(seconds) / 3600)
         >>> standing.told("Training", ["round=10/40 train-mlogloss=0.9 train-accuracy=0.91"], 100.0)
         'Training, round 10/40, train-accuracy 0.91, $0.0000 so far'
         >>> standing.told("Training", ["round=20/40 train-accuracy=0.95"], 110.0)
@@ -60,6 +65,5 @@ class JobStanding:
         return f"{self._step} {high}/{self._of}", self._metric, left
 
     def _cost(self, at: float) -> str:
-        if self._began is None or self._price is None:
-            return ""
-        return f"${(at - self._began) * self._price / 3600:.4f} so far"
+        cost = None if self._began is None else self._price(at - self._began)
+        return "" if cost is None else f"${cost:.4f} so far"

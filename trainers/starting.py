@@ -6,6 +6,8 @@ Twice is harmless: tuning job and training job are named after the command, and 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -231,14 +233,21 @@ def made_by(job: JobProgress, manifest: Mapping[str, Any], model: str) -> dict[s
     return {name: value for name, value in told.items() if value}
 
 
-def cost_of(settings: Settings) -> Callable[[float], float | None]:
-    """Return what tells the cost of so many seconds of training, in dollars; it tells None if there is no price."""
+def cost_of(
+    settings: Settings, instance: str | None = None, instances: int = jobs.INSTANCES
+) -> Callable[[float], Decimal | None]:
+    """Return what tells the cost of so many billed seconds of training, in dollars; it tells None if there is no price.
+
+    ``instance``: the type of the instances; None: the one that new jobs have.
+    """
+    kind = instance or settings.training_instance
     try:
-        hour = float(read_prices(settings).training(settings.training_instance, jobs.INSTANCES, 3600.0))
+        prices = read_prices(settings)
+        prices.instance(kind)
     except (UnknownInstance, PricesUnreadable) as unpriced:
         log.warning("trainings have no price", why=str(unpriced))
         return lambda seconds: None
-    return lambda seconds: hour * seconds / 3600
+    return partial(prices.training, kind, instances)
 
 
 def refuse_gone(blobs: Blobs, model: str, digest: str) -> None:

@@ -8,19 +8,20 @@ killed finds it again. What the tries leave on S3 is deleted when they are over.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final, Literal
 from uuid import UUID
 
 import boto3
 from botocore.exceptions import ClientError
 
-from contracts.events import Tried, now
+from contracts.events import Tried
 from contracts.hyperparameters import combinations, words
 from contracts.ports import Blobs
 from contracts.settings import Settings
 from trainers import dataset_store
 from trainers.archive import TRIES
-from trainers.jobs import PATIENT, POLL_S, JobFailed, Jobs, Pause, fraction_of, is_absent
+from trainers.jobs import PATIENT, POLL_S, JobFailed, Jobs, Pause, fraction_of, is_absent, so_far
 
 OUTPUT: Final = TRIES
 """Where artifacts of tries are, by the job's name."""
@@ -70,7 +71,7 @@ def told(tried: Sequence[Tried], at_once: int) -> str:
         left = (mean * (len(tried) - len(ended)) - spent) / min(at_once, len(tried) - len(ended))
         parts.append(f"about {left:.0f} s left")
     if any(one.cost is not None for one in tried):
-        parts.append(f"${sum(one.cost or 0.0 for one in tried):.4f} so far")
+        parts.append(f"${sum(one.cost or 0 for one in tried):.4f} so far")
     return ", ".join(parts)
 
 
@@ -88,7 +89,7 @@ def metrics(tried: Sequence[Tried]) -> dict[str, float]:
         return {}
     priced = [one.cost for one in tried if one.cost is not None]
     return {"tuning_seconds": round(sum(one.seconds for one in tried), 1)} | (
-        {"tuning_cost_usd": sum(priced)} if priced else {}
+        {"tuning_cost_usd": float(sum(priced))} if priced else {}
     )
 
 
@@ -114,13 +115,15 @@ class Tunings:
     def __init__(self, settings: Settings, blobs: Blobs) -> None:
         """Keep the parts; nothing connects before the first call."""
         self._blobs = blobs
-        self._cost: Callable[[float], float | None] = lambda seconds: None
+        self._cost: Callable[[float], Decimal | None] = lambda seconds: None
         self._at_once = settings.tuning_at_once
         self._followed = Jobs(settings, lambda seconds: None)
         self._logs: dict[str, Iterator[list[str]]] = {}
         """The log of each job that was begun, by its settings."""
         self._done: dict[str, float] = {}
         """The share of its rounds that each job has done, by its settings."""
+        self._billed: dict[str, float] = {}
+        """The seconds that are billed of each job that has ended, by its name."""
         self._sagemaker: Any = boto3.client("sagemaker", config=PATIENT, **settings.aws("sagemaker"))
 
     def find(self, name: str) -> Tuning | None:
@@ -144,7 +147,7 @@ class Tunings:
         self,
         name: str,
         grid: Mapping[str, Sequence[str]],
-        cost: Callable[[float], float | None],
+        cost: Callable[[float], Decimal | None],
         tell: Callable[[list[Tried], float, str, list[str]], None],
         pause: Pause,
     ) -> list[Tried]:
@@ -153,7 +156,7 @@ class Tunings:
         Args:
             name: The tuning job.
             grid: What it tries.
-            cost: Returns what so many seconds of training cost, in dollars; None if there is no price.
+            cost: Returns what so many billed seconds of training cost, in dollars; None if there is no price.
             tell: Called with the settings as they are by now, the share that is done, words for people, and new lines of the
                 logs, each with the settings before it.
             pause: Waits; raises when it must end.
@@ -162,7 +165,7 @@ class Tunings:
             JobFailed: If no settings have a result.
         """
         self._cost, polls, before = cost, 0, set[str]()
-        self._logs, self._done = {}, {}
+        self._logs, self._done, self._billed = {}, {}, {}
         while True:
             found = self.find(name)  # before what it tries: so no last one is missed
             if found is None:
@@ -204,9 +207,7 @@ class Tunings:
     def _one(self, hyperparameters: dict[str, str], job: Mapping[str, Any] | None, *, ended: bool) -> Tried:
         if job is None:
             return Tried(hyperparameters=hyperparameters, status="cancelled" if ended else "waiting")
-        began = job.get("TrainingStartTime")
-        until = job.get("TrainingEndTime") or now()
-        seconds = max(0.0, (until - began).total_seconds()) if began else 0.0
+        seconds = self._seconds(job)
         return Tried(
             hyperparameters=hyperparameters,
             status=_STATUS[job["TrainingJobStatus"]],
@@ -214,6 +215,16 @@ class Tunings:
             seconds=round(seconds, 1),
             cost=self._cost(seconds),
         )
+
+    def _seconds(self, job: Mapping[str, Any]) -> float:
+        """Return what is billed of a job, which its own description alone tells once it has ended; so far, if it has not."""
+        name = job["TrainingJobName"]
+        if job["TrainingJobStatus"] not in _ENDS:
+            return so_far(job)
+        if name not in self._billed:
+            found = self._followed.find(name)
+            self._billed[name] = found.seconds if found else so_far(job)
+        return self._billed[name]
 
     def _why(self, name: str) -> str:
         return next((job["FailureReason"] for job in self._jobs(name) if job.get("FailureReason")), "")

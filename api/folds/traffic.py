@@ -8,6 +8,7 @@ changes: what was known of it before is not counted again, also after a restart.
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
+from decimal import Decimal
 from typing import ClassVar, Final, cast
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from contracts.events import (
     PreviewGuessed,
     TrainingAdvanced,
 )
+from contracts.prices import dollars
 
 BOUNDS_MS: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 35.0, 50.0, 80.0, 150.0, 250.0, 500.0, 1000.0, 2500.0)
 """The upper bounds of the buckets of hops."""
@@ -80,8 +82,8 @@ class Traffic:
         """Of the gate, by model and verdict."""
         self.rollouts: Counter[tuple[str, str]] = Counter()
         """Steps of versions on their way to the players by policy, or back, by model and step."""
-        self.spent: Counter[str] = Counter()
-        """On trainings in millionths of a dollar, by model."""
+        self.spent: dict[str, Decimal] = {}
+        """On trainings in dollars, by model."""
         self.commands: Counter[str] = Counter()
         """Commands that were settled, by outcome."""
         self.hops: dict[tuple[str, str], Buckets] = {}
@@ -111,8 +113,8 @@ class Traffic:
         known = self._known(event.model, event.version)
         if known is None and "training_job" in event.lineage:
             self.verdicts[event.model, event.verdict or ("promoted" if event.approved else "refused")] += 1
-            dollars = sum(event.metrics.get(name, 0.0) for name in ("training_cost_usd", "tuning_cost_usd"))
-            self.spent[event.model] += round(dollars * 1e6)
+            cost = sum(dollars(event.metrics.get(name, 0.0)) for name in ("training_cost_usd", "tuning_cost_usd"))
+            self.spent[event.model] = self.spent.get(event.model, Decimal(0)) + cost
         taken = {step.at for step in known.rollout} if known else set()
         for step in event.rollout:
             if step.at not in taken:

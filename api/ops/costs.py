@@ -6,7 +6,7 @@ The instances are those that the trainer has seen, the rates those of the last h
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import Final, Literal
 
 from pydantic import BaseModel
@@ -17,12 +17,9 @@ from api.folds.model_board import ModelBoard
 from api.ops import economics
 from api.ops.accuracy import Accuracy
 from contracts.events import ModelPublished
-from contracts.prices import PriceList, UnknownInstance
+from contracts.prices import PriceList, UnknownInstance, dollars
 
-_MILLIONTH: Final = Decimal("0.000001")
 _BILLIONTH: Final = Decimal("0.000000001")
-_WIDE: Final = Context(prec=400)
-"""Decimal refuses to round what has more digits than this: a guess in a year costs a lot."""
 
 
 class PricesUsed(BaseModel):
@@ -218,7 +215,7 @@ def _ways(
 def _training(version: ModelPublished, endpoint: EndpointCost | None) -> TrainingCost:
     numbers, lineage, beside = version.metrics, version.lineage, version.beside
     spent = numbers.get("training_cost_usd")
-    cost = None if spent is None else Decimal(str(spent)) + Decimal(str(numbers.get("tuning_cost_usd", 0)))
+    cost = None if spent is None else dollars(spent) + dollars(numbers.get("tuning_cost_usd", 0))
     before, after = numbers.get("champion_held_back_accuracy"), numbers.get("held_back_accuracy")
     if beside is not None:  # each person weighed, as the gate does
         before, after = 0.0, beside.difference
@@ -242,8 +239,8 @@ def _training(version: ModelPublished, endpoint: EndpointCost | None) -> Trainin
     )
 
 
-def _rounded(amount: Decimal | None, step: Decimal = _MILLIONTH) -> Decimal | None:
-    return None if amount is None else amount.quantize(step, context=_WIDE)
+def _rounded(amount: Decimal | None, *step: Decimal) -> Decimal | None:
+    return None if amount is None else dollars(amount, *step)
 
 
 def _sum(amounts: Iterable[Decimal | None]) -> Decimal:

@@ -7,6 +7,7 @@ that rules look at are there from the start, at 0: of a series that begins at 1 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from decimal import Decimal
 from itertools import product
 from typing import Final, get_args
 
@@ -124,8 +125,8 @@ class Exported(Collector):
             settled.add_metric([outcome], count)
         yield settled
         spent = CounterMetricFamily("gamenight_training_dollars", "What trainings would have cost on AWS", labels=["model"])
-        for model, millionths in (dict.fromkeys(batch, 0) | traffic.spent).items():
-            spent.add_metric([model], millionths / 1e6)
+        for model, dollars in (dict.fromkeys(batch, Decimal(0)) | traffic.spent).items():
+            spent.add_metric([model], float(dollars))
         yield spent
         hops = HistogramMetricFamily("gamenight_hop_seconds", "A hop of a guess on a finished drawing", labels=["hop", "model"])
         for (hop, model), buckets in traffic.hops.items():

@@ -151,6 +151,14 @@ def test_what_a_retrain_bought_and_when_it_was_not_worth_it() -> None:
     assert report.trained == Decimal("900.048625")
 
 
+def test_a_training_of_a_version_that_was_tuned_by_floats_costs_no_more_than_millionths() -> None:
+    tuned = version("1", training_cost_usd=0.002875, tuning_cost_usd=0.03724027777777778)
+
+    report = told(tuned).model_dump(mode="json")
+
+    assert (report["trainings"][0]["cost"], report["trained"]) == ("0.040115", "0.040115")
+
+
 def test_a_base_that_lies_in_the_repository_was_trained_for_nobody() -> None:
     base = version("1").model_copy(update={"lineage": {"job": "none"}})
     assert told(base).trainings == []

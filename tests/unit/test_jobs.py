@@ -14,6 +14,7 @@ from uuid import UUID
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from contracts.prices import dollars
 from contracts.settings import Settings
 from trainers import sdk_jobs
 from trainers.jobs import JobRequest, fraction_of, job_name
@@ -52,7 +53,7 @@ def test_a_line_of_the_log_tells_how_far_the_training_is():
     ],
 )
 def test_rounds_metric_time_left_and_cost_are_told_of_every_algorithm(first: str, second: str, told: str) -> None:
-    standing = JobStanding(3.6)
+    standing = JobStanding(lambda seconds: dollars(seconds / 1000))
     standing.told("Training", [first], 100.0)
     said = standing.told("Training", [second], 110.0)
     assert said.startswith(f"Training, {told}, about ")
@@ -60,7 +61,7 @@ def test_rounds_metric_time_left_and_cost_are_told_of_every_algorithm(first: str
 
 
 def test_a_trainer_that_comes_to_a_job_of_another_tells_its_cost_from_the_beginning_and_no_time_left_by_old_lines() -> None:
-    standing = JobStanding(3.6)
+    standing = JobStanding(lambda seconds: dollars(seconds / 1000))
     before = [f"round={n}/40 train-accuracy=0.9" for n in range(1, 11)]
     assert standing.told("Training", before, 500.0, 60.0) == "Training, round 10/40, train-accuracy 0.9, $0.0600 so far"
     told = standing.told("Training", ["round=11/40 train-accuracy=0.9"], 505.0, 65.0)

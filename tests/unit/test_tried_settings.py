@@ -1,19 +1,24 @@
 """Several settings of hyperparameters in one rebuild: what they are compared by, which is kept, and what they leave behind."""
 
+import json
 from datetime import timedelta
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from contracts.events import Tried, now
+from contracts.prices import dollars
 from contracts.settings import Settings
 from producers.blobs import MemoryBlobs
 from trainers import archive, dataset, dataset_store, split, tuning
 from trainers.dataset import Feedback, LabelledImages, assemble
-from trainers.jobs import JobFailed
+from trainers.jobs import JobFailed, JobProgress
+from trainers.starting import cost_of
 
 GRID = {"eta": ["0.1", "0.3"]}
 MNIST = LabelledImages(np.zeros((120, 784), np.uint8), np.arange(120, dtype=np.uint8) % 10, np.ones(120, np.float32))
@@ -55,7 +60,7 @@ def test_without_players_settings_are_compared_by_mnist_alone() -> None:
 
 
 def tried(eta: str, accuracy: float | None, status: Any = "done", seconds: float = 10.0) -> Tried:
-    return Tried(hyperparameters={"eta": eta}, status=status, accuracy=accuracy, seconds=seconds, cost=0.001)
+    return Tried(hyperparameters={"eta": eta}, status=status, accuracy=accuracy, seconds=seconds, cost=dollars(0.001))
 
 
 def test_the_best_is_kept_and_of_equals_the_first_and_never_one_that_failed() -> None:
@@ -90,6 +95,29 @@ def test_how_far_the_tries_are_is_told_with_the_time_that_is_left_and_the_cost()
     told = tuning.told(some, 2)
 
     assert told == "1 of 4 settings tried, best so far eta=0.1 with 90.00%, about 25 s left, $0.0040 so far"
+
+
+def test_what_many_tries_cost_is_exact_to_the_millionth_of_a_dollar() -> None:
+    """Twenty floats were added up: /api/costs told 0.04011527777777778."""
+    priced = cost_of(Settings())
+
+    some = [tried(f"0.{n}", 0.9).model_copy(update={"cost": priced(61.1 + n / 10)}) for n in range(1, 21)]
+    total = tuning.metrics(some)["tuning_cost_usd"]
+
+    assert total == float(sum(dollars(one.cost or 0) for one in some))
+    assert len(str(total).partition(".")[2]) <= 6, total
+
+
+def test_the_cost_of_a_try_is_a_number_on_the_bus_as_it_was_and_old_records_are_read() -> None:
+    now = tried("0.1", 0.9)
+
+    assert json.loads(now.model_dump_json())["cost"] == 0.001
+    assert now.model_dump(mode="json")["cost"] == 0.001
+    old = Tried.model_validate_json('{"hyperparameters": {}, "status": "done", "cost": 0.0019654166666666667}')
+    assert old.cost == Decimal("0.001965")
+    for hostile in ("-1", "1e400", '"NaN"', "1e300", "[]"):
+        with pytest.raises(ValidationError):
+            Tried.model_validate_json(f'{{"hyperparameters": {{}}, "status": "done", "cost": {hostile}}}')
 
 
 class Cloud:
@@ -128,7 +156,8 @@ class Cloud:
 def tunings(cloud: Cloud, blobs: MemoryBlobs) -> tuning.Tunings:
     found = tuning.Tunings(Settings(aws_services="local"), blobs)
     found._sagemaker = cloud
-    found._followed = SimpleNamespace(lines=lambda name: iter(list, None))  # type: ignore[assignment]
+    spot = JobProgress("Completed", seconds=9.0)  # that took 30
+    found._followed = SimpleNamespace(lines=lambda name: iter(list, None), find=lambda name: spot)  # type: ignore[assignment]
     return found
 
 
@@ -137,19 +166,20 @@ def followed(cloud: Cloud) -> tuple[list[Tried], list[str]]:
     told = tunings(cloud, MemoryBlobs()).follow(
         "try-1",
         GRID,
-        lambda seconds: seconds / 1000,
+        lambda seconds: dollars(seconds / 1000),
         lambda tried, share, message, lines: words.append(message),
         lambda s: None,
     )
     return told, words
 
 
-def test_a_tuning_job_is_followed_to_its_best_settings_and_one_that_failed_is_listed() -> None:
+def test_a_tuning_job_is_followed_to_its_best_settings_and_one_that_failed_is_listed_at_what_is_billed() -> None:
+    """On spot instances less is billed than it took, which was priced."""
     found, told = followed(Cloud("Completed", ("0.1", "Failed", None), ("0.3", "Completed", 0.97)))
 
     assert [(one.hyperparameters["eta"], one.status, one.accuracy, one.seconds, one.cost, one.kept) for one in found] == [
-        ("0.3", "done", 0.97, 30.0, 0.03, True),
-        ("0.1", "failed", None, 30.0, 0.03, False),
+        ("0.3", "done", 0.97, 9.0, Decimal("0.009000"), True),
+        ("0.1", "failed", None, 9.0, Decimal("0.009000"), False),
     ]
     assert told[-1].startswith("2 of 2 settings tried, best so far eta=0.3 with 97.00%")
 
