@@ -170,7 +170,7 @@ def create_app(
     app.add_exception_handler(RequestValidationError, not_valid)
     app.include_router(router(door, bus, board, latency, commands, audit, teachers, drift, honest, health, metrics, proofs))
     app.include_router(card_router(door, board, audit))
-    app.include_router(cost_router(settings, board, latency, rates))
+    app.include_router(cost_router(settings, board, latency, rates, rebuilds))
     app.include_router(datasets_router(door, board))
     app.include_router(job_routes(door, rebuilds))
     app.include_router(metrics_router(metrics, exported, health, honest, drift, lag))

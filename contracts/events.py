@@ -1793,6 +1793,11 @@ class TrainingAdvanced(ModelEvent):
     """The settings of hyperparameters that it tries."""
     dataset: str = ""
     """The digest of its dataset, which is kept as long as the rebuild is at work; empty: it has none yet."""
+    seconds: Annotated[float, Field(ge=0)] | None = None
+    """What AWS bills of its jobs, those of tries too, where it has ended without a version, which would say so itself. None: it
+    had none, or nobody knows."""
+    cost: Dollars | None = None
+    """What that costs on AWS; None: there is no price of its instance."""
 
     @property
     def slot(self) -> str:

@@ -37,7 +37,11 @@ def cost_tables(told: dict[str, Any], wide: bool) -> Iterator[Table | Text]:
     yield _ways(told)
     if told["trainings"]:
         yield _trainings(told)
-        yield Text(f"all trainings ${_money(told['trained'])}", style="dim")
+    if told["in_vain"]:
+        yield _in_vain(told)
+    if told["trainings"] or told["in_vain"]:
+        without = f", of which ${_money(told['trained_in_vain'])} without a version" if told["in_vain"] else ""
+        yield Text(f"all trainings ${_money(told['trained'])}{without}", style="dim")
         for one in told["trainings"]:
             if one["warning"]:
                 yield Text(f"{one['model']} {one['version']}: {one['warning']}", style="yellow")
@@ -90,6 +94,14 @@ def _trainings(told: dict[str, Any]) -> Table:
         )
     table.caption = "points: percentage points on held-back drawings, over the version that answered then"
     table.caption_justify = "left"
+    return table
+
+
+def _in_vain(told: dict[str, Any]) -> Table:
+    table = Table("ended without a version", "when", "how", "took", "$", box=box.SIMPLE_HEAD)
+    for one in told["in_vain"]:
+        when = one["at"][:16].replace("T", " ")
+        table.add_row(one["model"], when, one["outcome"], f"{one['seconds']:.0f} s", _money(one["cost"]))
     return table
 
 

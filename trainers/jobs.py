@@ -29,6 +29,10 @@ from trainers.sdk_environment import TRIES, sdk_environment
 
 LOG_GROUP: Final = "/aws/sagemaker/TrainingJobs"
 POLL_S: Final = 0.5
+STOP_S: Final = 30.0
+"""How long one waits for a job to stop."""
+ENDS: Final = ("Completed", "Failed", "Stopped")
+"""The statuses of jobs that have ended."""
 INSTANCES: Final = 1
 """How many instances train one model."""
 CODE, IMAGE_VERSION = "CODE_VERSION", "IMAGE_VERSION"
@@ -195,13 +199,17 @@ class Jobs:
                 return None
             raise
 
-    def stop(self, name: str) -> None:
-        """Stop a job; nothing happens if there is none, or if it has ended."""
+    def stop(self, name: str, pause: Pause) -> None:
+        """Stop a job, and wait until it has ended, so that it is known what is billed; nothing happens if there is none."""
         try:
             self._sagemaker.stop_training_job(TrainingJobName=name)
         except ClientError as error:
             if not is_absent(error):
                 raise
+        waited = 0.0
+        while (found := self.find(name)) is not None and found.status not in ENDS and waited < STOP_S:
+            pause(POLL_S)
+            waited += POLL_S
 
     def follow(self, name: str) -> Iterator[JobProgress]:
         """Yield the progress of a job when it changes, at most once in `POLL_S`; the last one says that the job completed.

@@ -9,10 +9,13 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from urllib.parse import urlsplit
+
+import structlog
+from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.events import ModelPublished, RetrainModel
 from contracts.ports import Blobs, Bus
@@ -30,6 +33,8 @@ from trainers.registry import Registered, Registry
 from trainers.serving import Serving
 from trainers.standing import JobStanding
 from trainers.starting import TRIED, Starter, cost_of, made_by, refuse_gone
+
+log = structlog.get_logger()
 
 
 class Rebuilder:
@@ -92,13 +97,13 @@ class Rebuilder:
         try:
             self._carry_out(command)
         except Cancelled as cancelled:
-            self._jobs.stop(jobs.job_name(command.target, command.command_id))
+            self._jobs.stop(jobs.job_name(command.target, command.command_id), self._pause)
             if command.grid:
                 self._starter.end_tries(command)
             self._serving.discard(judge_of(command.target))  # it is left behind by a trainer that died while it compared
             last = self._model_log.training(command.target)
             version = last.version if last and last.command_id == command.command_id else "none"
-            Teller(self._bus, self._model_log, command, version).end("cancelled", str(cancelled))
+            self._in_vain(command, Teller(self._bus, self._model_log, command, version), "cancelled", str(cancelled))
         finally:
             self._tell = None
 
@@ -135,10 +140,10 @@ class Rebuilder:
                     refuse_gone(self._blobs, model, found.published.lineage.get("dataset_digest", ""))
                     self._starter.refuse_tainted(found.published)
             except NothingNew as why:
-                tell.end("refused", f"refused: {why}", why.read)
+                self._in_vain(command, tell, "refused", f"refused: {why}", why.read)
                 return
             except CannotContinue as why:
-                tell.end("refused", f"refused: {why}")
+                self._in_vain(command, tell, "refused", f"refused: {why}")
                 return
             if version not in self._model_log.published(model):
                 say(self._bus, self._model_log, found.published)
@@ -193,7 +198,27 @@ class Rebuilder:
         remedy = (
             f"; it may answer all the same: `gamenight promote {command.target} {version}`" if made and made.approved else ""
         )
-        Teller(self._bus, self._model_log, command, version).end("failed", f"{type(error).__name__}: {error}"[:900] + remedy)
+        tell = Teller(self._bus, self._model_log, command, version)
+        self._in_vain(command, tell, "failed", f"{type(error).__name__}: {error}"[:900] + remedy)
+
+    def _in_vain(self, command: RetrainModel, tell: Teller, step: str, message: str, read: Sequence[int] = ()) -> None:
+        """Publish that a rebuild ended without a version that answers, and what its jobs cost if it has none that says so."""
+        seconds = self._billed(command)
+        tell.end(step, message, read, seconds, None if seconds is None else cost_of(self._settings)(seconds))
+
+    def _billed(self, command: RetrainModel) -> float | None:
+        """Return the seconds that AWS bills of a rebuild's jobs; None: it had none, or has a version, or nobody knows."""
+        known = self._model_log.published(command.target).values()
+        if any(one.lineage.get("command") == str(command.command_id) for one in known):
+            return None
+        try:
+            job = self._jobs.find(jobs.job_name(command.target, command.command_id))
+            tries = self._starter.billed(command)
+        except (BotoCoreError, ClientError) as unknown:
+            log.warning("what the rebuild cost is not known", model=command.target, why=str(unknown))
+            return None
+        told = [seconds for seconds in (job.seconds if job else None, tries) if seconds is not None]
+        return round(sum(told), 1) if told else None
 
     def _made(self, command: RetrainModel, version: str, tell: Teller) -> Registered:
         """Return the version that this command asked for: trained, judged and registered."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Final
 
 import structlog
@@ -64,18 +65,42 @@ class Teller:
             step, fraction, message = self._last
             self._publish(step, fraction, f"{message}, {STILL} {time.monotonic() - self._news:.0f} s")
 
-    def end(self, step: str, message: str, read: Sequence[int] = ()) -> None:
-        """Publish how the rebuild ended: done, refused, failed or cancelled; ``read``: how far it has read, if in vain."""
+    def end(
+        self,
+        step: str,
+        message: str,
+        read: Sequence[int] = (),
+        seconds: float | None = None,
+        cost: Decimal | None = None,
+    ) -> None:
+        """Publish how the rebuild ended: done, refused, failed or cancelled.
+
+        Args:
+            step: One of `TRAINING_ENDS`.
+            message: Why, for people.
+            read: How far it has read, if in vain.
+            seconds: What AWS bills of its jobs, if it has no version.
+            cost: What that costs, in dollars; None: there is no price.
+        """
         log.info("rebuild", model=self._command.target, version=self._version, step=step, message=message)
         say(self._bus, self._model_log, settled(self._command, step, message))  # before models.v1 calls it ended
-        self._publish(step, 1.0, message, read=read)
+        self._publish(step, 1.0, message, read=read, seconds=seconds, cost=cost)
         self._last = None
 
     def _say(self, step: str, fraction: float, message: str, lines: Sequence[str] = ()) -> None:
         self._publish(step, fraction, message, lines)
         self._last, self._news = (step, fraction, message), self._told
 
-    def _publish(self, step: str, fraction: float, message: str, lines: Sequence[str] = (), read: Sequence[int] = ()) -> None:
+    def _publish(
+        self,
+        step: str,
+        fraction: float,
+        message: str,
+        lines: Sequence[str] = (),
+        read: Sequence[int] = (),
+        seconds: float | None = None,
+        cost: Decimal | None = None,
+    ) -> None:
         self._told = time.monotonic()
         say(
             self._bus,
@@ -94,6 +119,8 @@ class Teller:
                 offsets=list(read),
                 tried=self.tried,
                 dataset=self.dataset,
+                seconds=seconds,
+                cost=cost,
             ),
         )
 

@@ -196,6 +196,10 @@ class Starter:
         self._tunings.clean(name, plan.there.digest)
         return tell.tried[0].hyperparameters
 
+    def billed(self, command: RetrainModel) -> float | None:
+        """Return the seconds that AWS bills of the settings that were tried for a command; None: none were."""
+        return self._tunings.billed(tuning.tuning_name(command.command_id)) if command.grid else None
+
     def end_tries(self, command: RetrainModel) -> None:
         """Stop what tries settings for a command, and delete what it has left."""
         name = tuning.tuning_name(command.command_id)

@@ -21,18 +21,15 @@ from contracts.ports import Blobs
 from contracts.settings import Settings
 from trainers import dataset_store
 from trainers.archive import TRIES
-from trainers.jobs import PATIENT, POLL_S, JobFailed, Jobs, Pause, fraction_of, is_absent, so_far
+from trainers.jobs import ENDS, PATIENT, POLL_S, STOP_S, JobFailed, Jobs, Pause, fraction_of, is_absent, so_far
 
 OUTPUT: Final = TRIES
 """Where artifacts of tries are, by the job's name."""
 _STATUS: Final[Mapping[str, Literal["running", "done", "failed", "cancelled"]]] = {
     "InProgress": "running", "Stopping": "running", "Completed": "done", "Failed": "failed", "Stopped": "cancelled",
 }  # fmt: skip
-_ENDS: Final = ("Completed", "Failed", "Stopped")
 _QUIET: Final = 4
 """While nothing has ended or begun, progress is told at every so-many-th look."""
-STOP_S: Final = 30.0
-"""How long one waits for a tuning job to stop before its artifacts are deleted."""
 
 
 def tuning_name(command_id: UUID) -> str:
@@ -171,7 +168,7 @@ class Tunings:
             if found is None:
                 raise JobFailed(f"tuning job {name} is gone")
             jobs = {words(job["TunedHyperParameters"]): job for job in self._jobs(name)}
-            tried = [self._one(each, jobs.get(words(each)), ended=found.status in _ENDS) for each in combinations(grid)]
+            tried = [self._one(each, jobs.get(words(each)), ended=found.status in ENDS) for each in combinations(grid)]
             new = self._read({key: job["TrainingJobName"] for key, job in jobs.items()})
             done = sum(_share(one, self._done.get(words(one.hyperparameters), 0.0)) for one in tried) / len(tried)
             if (
@@ -181,7 +178,7 @@ class Tunings:
             ):
                 tell(tried, done, told(tried, self._at_once), new)
             before, polls = statuses, polls + 1
-            if found.status in _ENDS:
+            if found.status in ENDS:
                 break
             pause(POLL_S)
         best = best_of(tried)
@@ -219,7 +216,7 @@ class Tunings:
     def _seconds(self, job: Mapping[str, Any]) -> float:
         """Return what is billed of a job, which its own description alone tells once it has ended; so far, if it has not."""
         name = job["TrainingJobName"]
-        if job["TrainingJobStatus"] not in _ENDS:
+        if job["TrainingJobStatus"] not in ENDS:
             return so_far(job)
         if name not in self._billed:
             found = self._followed.find(name)
@@ -229,6 +226,10 @@ class Tunings:
     def _why(self, name: str) -> str:
         return next((job["FailureReason"] for job in self._jobs(name) if job.get("FailureReason")), "")
 
+    def billed(self, name: str) -> float | None:
+        """Return the seconds that AWS bills of all that a tuning job has trained by now; None: there is none."""
+        return None if self.find(name) is None else sum(map(self._seconds, self._jobs(name)))
+
     def end(self, name: str, pause: Pause) -> None:
         """Stop a tuning job and what it trains; nothing happens if there is none, or if it has ended."""
         try:
@@ -237,7 +238,7 @@ class Tunings:
             if not is_absent(error):
                 raise
         waited = 0.0
-        while (found := self.find(name)) is not None and found.status not in _ENDS and waited < STOP_S:
+        while (found := self.find(name)) is not None and found.status not in ENDS and waited < STOP_S:
             pause(POLL_S)
             waited += POLL_S
 

@@ -83,7 +83,7 @@ class Traffic:
         self.rollouts: Counter[tuple[str, str]] = Counter()
         """Steps of versions on their way to the players by policy, or back, by model and step."""
         self.spent: dict[str, Decimal] = {}
-        """On trainings in dollars, by model."""
+        """On trainings in dollars, by model; of those without a version too."""
         self.commands: Counter[str] = Counter()
         """Commands that were settled, by outcome."""
         self.hops: dict[tuple[str, str], Buckets] = {}
@@ -102,6 +102,7 @@ class Traffic:
                 self.receipts[event.stage, event.outcome.value] += 1
             case TrainingAdvanced() if event.step in TRAINING_ENDS and self._first(event.command_id):
                 self.trainings[event.model, event.step] += 1
+                self._spend(event.model, event.cost or Decimal(0))
             case ModelPublished():
                 self._published(event)
             case CommandSettled() if self._first(event.command_id):
@@ -113,12 +114,15 @@ class Traffic:
         known = self._known(event.model, event.version)
         if known is None and "training_job" in event.lineage:
             self.verdicts[event.model, event.verdict or ("promoted" if event.approved else "refused")] += 1
-            cost = sum(dollars(event.metrics.get(name, 0.0)) for name in ("training_cost_usd", "tuning_cost_usd"))
-            self.spent[event.model] = self.spent.get(event.model, Decimal(0)) + cost
+            for name in ("training_cost_usd", "tuning_cost_usd"):
+                self._spend(event.model, dollars(event.metrics.get(name, 0.0)))
         taken = {step.at for step in known.rollout} if known else set()
         for step in event.rollout:
             if step.at not in taken:
                 self.rollouts[event.model, step.step] += 1
+
+    def _spend(self, model: str, cost: Decimal) -> None:
+        self.spent[model] = self.spent.get(model, Decimal(0)) + cost
 
     def _guessed(self, guess: GuessMade) -> None:
         model = guess.model

@@ -10,11 +10,14 @@ from api.folds.guess_rates import GuessRates
 from api.folds.model_board import ModelBoard
 from api.ops.costs import Asked, Costs, costs
 from contracts.prices import PricesUnreadable
+from contracts.rebuilds import RebuildQueue
 from contracts.settings import Settings
 from producers.price_file import read_prices
 
 
-def cost_router(settings: Settings, board: ModelBoard, latency: EndpointLatency, rates: GuessRates) -> APIRouter:
+def cost_router(
+    settings: Settings, board: ModelBoard, latency: EndpointLatency, rates: GuessRates, rebuilds: RebuildQueue
+) -> APIRouter:
     """Build the route. The list of prices is read at each request: who changes the file need not start anything anew."""
     routes = APIRouter()
 
@@ -31,6 +34,6 @@ def cost_router(settings: Settings, board: ModelBoard, latency: EndpointLatency,
             prices = read_prices(settings)
         except PricesUnreadable as wrong:
             raise HTTPException(503, str(wrong)) from wrong
-        return costs(board, latency, rates, prices, Asked(datetime.now(UTC), guesses_per_hour, memory_gb))
+        return costs(board, latency, rates, rebuilds, prices, Asked(datetime.now(UTC), guesses_per_hour, memory_gb))
 
     return routes

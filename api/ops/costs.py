@@ -3,7 +3,7 @@
 The instances are those that the trainer has seen, the rates those of the last hour, the shares those that players gave.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -16,8 +16,9 @@ from api.folds.guess_rates import GuessRates
 from api.folds.model_board import ModelBoard
 from api.ops import economics
 from api.ops.accuracy import Accuracy
-from contracts.events import ModelPublished
+from contracts.events import TRAINING_ENDS, ModelPublished
 from contracts.prices import PriceList, UnknownInstance, dollars
+from contracts.rebuilds import RebuildQueue
 
 _BILLIONTH: Final = Decimal("0.000000001")
 
@@ -86,6 +87,20 @@ class TrainingCost(BaseModel):
     warning: str
 
 
+class TrainingInVain(BaseModel):
+    """What a rebuild cost that ended without a version, in dollars."""
+
+    model: str
+    at: datetime
+    """When it ended."""
+    outcome: str
+    """failed, cancelled or refused."""
+    seconds: float
+    """What AWS bills of its jobs, those of tries too."""
+    cost: Decimal | None
+    """None: there is no price of its instance."""
+
+
 class Costs(BaseModel):
     """All costs."""
 
@@ -99,12 +114,16 @@ class Costs(BaseModel):
     endpoints: list[EndpointCost]
     trainings: list[TrainingCost]
     """The newest first."""
+    in_vain: list[TrainingInVain]
+    """Those that have ended without a version; the newest first."""
     per_hour: Decimal
     per_month: Decimal
     per_year: Decimal
     """All endpoints of which it is known."""
     trained: Decimal
-    """All trainings of which it is known."""
+    """All trainings of which it is known, with a version or without."""
+    trained_in_vain: Decimal
+    """Those of them without a version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +136,21 @@ class Asked:
     memory_gb: int = 2
 
 
-def costs(board: ModelBoard, latency: EndpointLatency, rates: GuessRates, prices: PriceList, asked: Asked) -> Costs:
+def costs(
+    board: ModelBoard,
+    latency: EndpointLatency,
+    rates: GuessRates,
+    rebuilds: RebuildQueue,
+    prices: PriceList,
+    asked: Asked,
+) -> Costs:
     """Return what everything costs."""
     endpoints = [_endpoint(board, latency, rates, prices, asked, model) for model in board.roster.batch]
     by_model = {one.model: one for one in endpoints}
     versions = (version for several in board.catalog.published.values() for version in several.values())
     trainings = [_training(version, by_model.get(version.model)) for version in versions if "training_job" in version.lineage]
-    per_hour = _sum(one.per_hour for one in endpoints)
+    in_vain = list(_in_vain(board, rebuilds))
+    per_hour, vainly = _sum(one.per_hour for one in endpoints), _sum(one.cost for one in in_vain)
     return Costs(
         prices=PricesUsed(as_of=prices.as_of, region=prices.region, source=prices.source, stale=prices.stale(asked.at.date())),
         minutes=max((rates.rate(model, asked.at).minutes for model in board.roster.batch), default=0),
@@ -131,11 +158,24 @@ def costs(board: ModelBoard, latency: EndpointLatency, rates: GuessRates, prices
         memory_gb=asked.memory_gb,
         endpoints=endpoints,
         trainings=sorted(trainings, key=lambda one: one.at, reverse=True),
+        in_vain=in_vain,
         per_hour=per_hour,
         per_month=per_hour * economics.HOURS_A_MONTH,
         per_year=per_hour * economics.HOURS_A_YEAR,
-        trained=_sum(one.cost for one in trainings),
+        trained=_sum(one.cost for one in trainings) + vainly,
+        trained_in_vain=vainly,
     )
+
+
+def _in_vain(board: ModelBoard, rebuilds: RebuildQueue) -> Iterator[TrainingInVain]:
+    """Yield what rebuilds cost that ended without a version; one that has a version is known by that."""
+    for one in rebuilds.all():
+        ended = one.last
+        if ended is None or ended.step not in TRAINING_ENDS or ended.seconds is None:
+            continue
+        versions = board.catalog.published.get(one.model, {}).values()
+        if not any(version.lineage.get("command") == str(one.command_id) for version in versions):
+            yield TrainingInVain(model=one.model, at=ended.at, outcome=ended.step, seconds=ended.seconds, cost=ended.cost)
 
 
 def _endpoint(

@@ -5,6 +5,7 @@ a change that breaks one of them takes a new topic version beside the old.
 """
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, get_origin
 
@@ -24,6 +25,7 @@ from contracts.events import (
     LessonTakenBack,
     LessonTaught,
     ScoresCounted,
+    TrainingAdvanced,
     UnknownEvent,
     decode,
     generation,
@@ -80,6 +82,19 @@ def test_what_was_drawn_with_is_nothing_in_records_of_before_and_one_of_three_in
         for hostile in ("finger", "", "x" * 100_000, 7, ["pen"], {"pen": 1}):
             with pytest.raises(UnknownEvent, match="device"):
                 read(kind, old | {"device": hostile})
+
+
+def test_what_a_rebuild_cost_is_nothing_in_records_of_before_and_a_number_in_those_of_today():
+    old = golden(TrainingAdvanced)
+    assert not {"seconds", "cost"} & old.keys()
+    before = read(TrainingAdvanced, old)
+    assert (before.seconds, before.cost) == (None, None)  # type: ignore[attr-defined]
+    today = read(TrainingAdvanced, old | {"step": "failed", "seconds": 61.5, "cost": 0.0019651234})
+    assert (today.seconds, today.cost) == (61.5, Decimal("0.001965"))  # type: ignore[attr-defined]
+    assert json.loads(today.record_value())["cost"] == 0.001965
+    for hostile in ({"seconds": -1}, {"seconds": "NaN"}, {"cost": -0.1}, {"cost": "Infinity"}, {"cost": 1e300}, {"cost": {}}):
+        with pytest.raises(UnknownEvent):
+            read(TrainingAdvanced, old | hostile)
 
 
 def test_every_event_of_the_module_is_on_its_list():

@@ -14,12 +14,13 @@ from api.folds.guess_rates import GuessRates
 from api.folds.model_board import ModelBoard
 from api.ops import economics
 from api.ops.costs import Asked, Costs, costs
-from contracts.events import EndpointSeen, GuessMade, ModelPublished, ScoresCounted, VariantSeen
+from contracts.events import EndpointSeen, Event, GuessMade, ModelPublished, ScoresCounted, TrainingAdvanced, VariantSeen
+from contracts.rebuilds import RebuildQueue
 from contracts.settings import Settings
 from deploy.cost_tables import cost_tables
 from producers.bus import open_bus
 from producers.price_file import read_prices
-from tests.histories import guess
+from tests.histories import guess, named
 from tests.roster import ROSTER
 from tests.serving import get, serving
 
@@ -52,12 +53,14 @@ def made(rates: GuessRates, latency: EndpointLatency, n: int, at: datetime, **mo
         latency.apply(one)
 
 
-def told(*events: object, guesses: int = 0, asked: Asked | None = None, final: bool = True) -> Costs:
+def told(*events: Event, guesses: int = 0, asked: Asked | None = None, final: bool = True) -> Costs:
     board, rates, latency = ModelBoard(ROSTER), GuessRates(NOON - HOUR), EndpointLatency(ROSTER.batch)
+    rebuilds = RebuildQueue()
     for event in events:
-        board.apply(event)  # type: ignore[arg-type]
+        board.apply(event)
+        rebuilds.apply(event)
     made(rates, latency, guesses, NOON - timedelta(minutes=10), final=final)
-    return costs(board, latency, rates, PRICES, asked or Asked(NOON))
+    return costs(board, latency, rates, rebuilds, PRICES, asked or Asked(NOON))
 
 
 def scored(n: int, correct: int) -> ScoresCounted:
@@ -159,6 +162,35 @@ def test_a_training_of_a_version_that_was_tuned_by_floats_costs_no_more_than_mil
     assert (report["trainings"][0]["cost"], report["trained"]) == ("0.040115", "0.040115")
 
 
+def ended(name: str, step: str = "failed", seconds: float | None = 100.0, hours: int = 0) -> TrainingAdvanced:
+    cost = None if seconds is None else PRICES.training("ml.m5.large", 1, seconds)
+    return TrainingAdvanced(model="xgboost", version="9", command_id=named(name), step=step, fraction=1.0, seconds=seconds,
+                            cost=cost, at=NOON - hours * HOUR)  # fmt: skip
+
+
+def test_what_failed_was_cancelled_or_brought_nothing_new_costs_as_well_and_nothing_costs_twice() -> None:
+    """Twenty tries whose winner was nothing new cost $0."""
+    has_a_version = version("4", training_cost_usd=0.5)
+    published = has_a_version.model_copy(update={"lineage": has_a_version.lineage | {"command": str(named("published"))}})
+
+    report = told(
+        published,
+        ended("published"),
+        ended("old", hours=3),
+        ended("grid", "refused", 1000.0, hours=1),
+        ended("cancelled", "cancelled", hours=2),
+        ended("queued", "cancelled", None),
+        ended("at work", "training"),
+    )
+
+    assert [(one.outcome, one.seconds, one.cost) for one in report.in_vain] == [
+        ("refused", 1000.0, Decimal("0.031944")),
+        ("cancelled", 100.0, Decimal("0.003194")),
+        ("failed", 100.0, Decimal("0.003194")),
+    ]
+    assert (report.trained_in_vain, report.trained) == (Decimal("0.038332"), Decimal("0.538332"))
+
+
 def test_a_base_that_lies_in_the_repository_was_trained_for_nobody() -> None:
     base = version("1").model_copy(update={"lineage": {"job": "none"}})
     assert told(base).trainings == []
@@ -198,13 +230,23 @@ def test_costs_are_asked_over_http_with_a_rate_and_a_memory_within_bounds() -> N
 def test_the_tables_say_what_it_costs_what_is_cheapest_and_what_was_not_worth_it(width: int) -> None:
     report = told(
         version("3", False, training_cost_usd=0.002875, training_seconds=90.0), endpoint(("ml.m5.large", 1)), scored(100, 80),
-        guesses=590,
+        ended("grid", "refused", 10_000.0), guesses=590,
     )  # fmt: skip
     console = Console(width=width, record=True, file=io.StringIO())
     for part in cost_tables(report.model_dump(mode="json"), width > 100):
         console.print(part, soft_wrap=isinstance(part, Text))
     text = console.export_text()
 
-    for said in ("1,007.40", "serverless", "274,332", "0.00024", "in the last 59 minutes", "xgboost 3: it bought nothing"):
+    for said in (
+        "1,007.40",
+        "serverless",
+        "274,332",
+        "0.00024",
+        "in the last 59 minutes",
+        "xgboost 3: it bought nothing",
+        "ended without a version",
+        "10000 s",
+        "all trainings $0.32, of which $0.32 without a version",
+    ):
         assert said in text
     assert "tensorflow: it is being started" in text

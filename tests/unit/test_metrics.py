@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, get_args
 from uuid import uuid4
@@ -341,6 +342,16 @@ def test_a_version_that_was_known_before_a_start_is_not_counted_again_when_it_is
     assert counted(families["gamenight_rollout_steps"]) == {("kmeans", "rolled-back"): 1}
     for name in ("gamenight_gate_verdicts", "gamenight_training_dollars", "gamenight_rollout_steps"):
         assert counted(after[name]) == {}, f"{name} was counted again"
+
+
+def test_what_a_rebuild_cost_that_ended_without_a_version_is_counted_once() -> None:
+    _, traffic = counting()
+    failed = TrainingAdvanced(model="kmeans", version="2", command_id=named("c"), step="failed", fraction=1.0, seconds=90.0,
+                              cost=Decimal("0.25"))  # fmt: skip
+    for event in (failed, failed, failed.model_copy(update={"command_id": named("d"), "cost": None})):
+        traffic.apply(event)
+
+    assert counted(shown(traffic=traffic)["gamenight_training_dollars"]) == {("kmeans",): 0.25}
 
 
 def test_a_canary_shows_its_share_and_each_step_that_the_policy_takes_once() -> None:

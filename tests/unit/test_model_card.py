@@ -29,6 +29,7 @@ from contracts.events import (
     RetrainModel,
     RollBackModel,
 )
+from contracts.rebuilds import RebuildQueue
 from contracts.settings import Settings
 from producers.bus import open_bus
 from producers.price_file import read_prices
@@ -213,7 +214,9 @@ def test_who_has_no_token_is_told_neither_who_gave_commands_nor_why() -> None:
 def test_a_retrain_that_may_have_won_by_chance_is_warned_of() -> None:
     board = ModelBoard(ROSTER)
     board.apply(published(beside=BESIDE))
-    [training] = costs(board, EndpointLatency(ROSTER.batch), GuessRates(NOON), read_prices(Settings()), Asked(NOON)).trainings
+    [training] = costs(
+        board, EndpointLatency(ROSTER.batch), GuessRates(NOON), RebuildQueue(), read_prices(Settings()), Asked(NOON)
+    ).trainings
     assert (float(training.points or 0), training.warning) == (3.0, "it may be chance: -1.00 to +7.00 points")
 
 

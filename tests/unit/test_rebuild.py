@@ -7,12 +7,14 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from contracts.events import (
     CancelTraining,
@@ -42,15 +44,18 @@ from trainers.compaction import Tidying
 from trainers.dataset import Feedback, LabelledImages
 from trainers.dataset_making import DatasetMaker
 from trainers.dataset_store import Making
-from trainers.endings import Cancelled, DatasetGone
+from trainers.endings import Cancelled, DatasetGone, NothingNew
+from trainers.jobs import JobFailed, JobProgress
 from trainers.model_log import ModelLog
 from trainers.promote import Promoter
 from trainers.rebuild import Rebuilder
 from trainers.rebuild_progress import STILL, Teller
 from trainers.registry import Registered
 from trainers.serving import ServingFailed
-from trainers.starting import hyperparameters
+from trainers.starting import Starter, hyperparameters
 from trainers.steering import Steering
+
+STOPPED = JobProgress("Stopped", seconds=90.0)
 
 
 class Shelf(MemoryRegistry):
@@ -89,6 +94,7 @@ class Shop:
         self._rebuilder = Rebuilder(
             Settings(aws_services="local"), bus, self.blobs, lambda look: 0, *parts, approvals, lambda seconds: None
         )
+        self._rebuilder._jobs = SimpleNamespace(find=lambda name: None)  # type: ignore[assignment]
 
     def feedback(self) -> tuple[list[Feedback], Making]:
         """What the rebuild would be made of, and where it is."""
@@ -294,6 +300,7 @@ class Desk:
 
     def __init__(self, shop: "Shop", monkeypatch: pytest.MonkeyPatch, submit: Any) -> None:
         self.told: list[str] = []
+        self.job: jobs.JobProgress | None = None
         key = "examples/dt=2026-11-22/p1-000000000003-000000000008.h13.parquet"
         made = SimpleNamespace(digest="d1", train=[], holdout=[], feedback=0), Making(keys=[key])
         there = SimpleNamespace(train="train/", base="base/")
@@ -301,7 +308,7 @@ class Desk:
         monkeypatch.setattr(shop.registry, "versions", lambda model: [])
         shop._rebuilder._starter._datasets = maker  # type: ignore[assignment]
         shop._rebuilder._jobs = SimpleNamespace(  # type: ignore[assignment]
-            find=lambda name: None, stop=lambda name: self.told.append("stopped")
+            find=lambda name: self.job, stop=lambda name, pause: self.told.append("stopped")
         )
         submitter = SimpleNamespace(
             submit=submit, withdraw=lambda pause: self.told.append("answered"), close=lambda: self.told.append("closed")
@@ -449,6 +456,75 @@ def test_a_rebuild_in_which_nothing_is_new_tells_how_far_it_has_read(monkeypatch
     assert told.offsets[:3] == [0, 9, 0]
 
 
+def billed(shop: "Shop") -> tuple[str, float | None, Decimal | None]:
+    """How a rebuild ended, and what is billed of it."""
+    ended = shop.model_log.training("xgboost")
+    assert ended
+    return ended.step, ended.seconds, ended.cost
+
+
+def test_a_rebuild_that_ends_without_a_version_tells_what_its_jobs_cost(monkeypatch):
+    """It cost nothing in `gamenight costs`, however long it had trained."""
+    shop = Shop()
+    desk = Desk(shop, monkeypatch, lambda request, pause: cancel(shop) or pause(0))
+    shop.resume()
+    assert (billed(shop), desk.told[-1]) == (("cancelled", None, None), "stopped"), "it had no job"
+
+    shop = Shop()
+    desk = Desk(shop, monkeypatch, lambda request, pause: cancel(shop) or setattr(desk, "job", STOPPED) or pause(0))
+    shop.resume()
+    assert billed(shop) == ("cancelled", 90.0, Decimal("0.002875"))
+
+    shop = Shop()
+    Desk(shop, monkeypatch, None).job = STOPPED
+    shop._rebuilder.failed(shop.command, JobFailed("it broke"))
+    assert billed(shop) == ("failed", 90.0, Decimal("0.002875"))
+
+
+def test_a_grid_that_brought_nothing_new_costs_what_its_tries_did(monkeypatch):
+    shop = Shop()
+    Desk(shop, monkeypatch, lambda request, pause: pytest.fail("it is trained"))
+    shop.command = shop.command.model_copy(update={"grid": {"eta": ["0.1", "0.3"]}})
+    monkeypatch.setattr(Starter, "begin", refused)
+    monkeypatch.setattr(shop._rebuilder._starter._tunings, "billed", lambda name: 1800.04)
+
+    shop.resume()
+
+    assert billed(shop) == ("refused", 1800.0, Decimal("0.057500"))
+
+
+def test_a_version_that_is_there_tells_its_cost_itself_and_who_does_not_know_a_cost_says_none(monkeypatch):
+    made = published("2", 2, arn="arn:2")
+    shop = Shop()
+    Desk(shop, monkeypatch, None).job = STOPPED
+    shop.model_log.apply(made.model_copy(update={"lineage": made.lineage | {"command": str(shop.command.command_id)}}))
+    shop._rebuilder.failed(shop.command, ServingFailed("it does not come up"))
+    assert billed(shop) == ("failed", None, None)
+
+    def silent(name: str) -> None:
+        raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
+
+    shop = Shop()
+    shop._rebuilder._jobs = SimpleNamespace(find=silent)  # type: ignore[assignment]
+    shop._rebuilder.failed(shop.command, JobFailed("SageMaker is away"))
+    assert billed(shop) == ("failed", None, None)
+
+
+def refused(*_: object) -> None:
+    raise NothingNew("nothing is new", [])
+
+
+def test_a_job_that_is_stopped_is_waited_for_so_that_it_is_known_what_is_billed():
+    statuses, waited = iter(["InProgress", "Stopping", "Stopped"]), list[float]()
+    found = jobs.Jobs(Settings(aws_services="local"), lambda seconds: None)
+    found._sagemaker = SimpleNamespace(stop_training_job=lambda **_: None)
+    found.find = lambda name: jobs.JobProgress(next(statuses))  # type: ignore[method-assign]
+
+    found.stop("a job", waited.append)
+
+    assert len(waited) == 2
+
+
 def test_other_packages_in_an_image_are_something_new(monkeypatch):
     settings = Settings()
     made = judging.made_of(settings, "xgboost", "d1", {})
@@ -462,7 +538,7 @@ def test_other_packages_in_an_image_are_something_new(monkeypatch):
 def test_a_rebuild_that_waits_for_a_forgetting_can_be_cancelled(monkeypatch):
     shop = Shop()
     monkeypatch.setattr("trainers.jobs.POLL_S", 0.05)
-    shop._rebuilder._jobs = SimpleNamespace(stop=lambda name: None)  # type: ignore[assignment]
+    shop._rebuilder._jobs = SimpleNamespace(stop=lambda name, pause: None, find=lambda name: None)  # type: ignore[assignment]
     with ThreadPoolExecutor(1) as other, shop.held([]):
         rebuilt = other.submit(shop.resume)
         threading.Event().wait(0.2)

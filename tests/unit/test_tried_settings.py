@@ -184,6 +184,12 @@ def test_a_tuning_job_is_followed_to_its_best_settings_and_one_that_failed_is_li
     assert told[-1].startswith("2 of 2 settings tried, best so far eta=0.3 with 97.00%")
 
 
+def test_what_is_billed_of_tries_is_that_of_all_that_were_trained_however_they_ended() -> None:
+    cloud = Cloud("Stopped", ("0.1", "Failed", None), ("0.3", "Completed", 0.97), ("0.5", "Stopped", None))
+
+    assert tunings(cloud, MemoryBlobs()).billed("try-1") == 27.0
+
+
 @pytest.mark.parametrize("status", ["Failed", "Stopped"])
 def test_a_tuning_job_without_a_result_says_what_its_jobs_said(status: str) -> None:
     with pytest.raises(JobFailed, match="it broke"):

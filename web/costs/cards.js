@@ -9,6 +9,7 @@ import { POWERS, WAYS, asked, gain, lines, money } from "./facts.js";
 /**
  * @typedef {import("./facts.js").EndpointCost} EndpointCost
  * @typedef {import("./facts.js").TrainingCost} TrainingCost
+ * @typedef {import("./facts.js").TrainingInVain} TrainingInVain
  */
 
 /** @param {EndpointCost} endpoint @param {number} minutes */
@@ -97,6 +98,23 @@ function row(training) {
     h("td", {}, money(cost)),
     h("td", {}, gain(training) ?? "not compared", ...(warning ? [h("p", { class: "why" }, warning)] : [])),
   );
+}
+
+/** What rebuilds cost that ended without a version; nothing if there are none. @param {TrainingInVain[]} several */
+export function inVain(several) {
+  if (!several.length) return [];
+  const head = ["Ended without a version", "When", "Took", "Cost"].map((name) => h("th", { scope: "col" }, name));
+  const rows = several.map(({ model, at, outcome, seconds, cost }) =>
+    h(
+      "tr",
+      { "data-outcome": outcome },
+      h("th", { scope: "row" }, h("span", { class: "dot", ...colour(model) }), `${short({ model }, model)}, ${outcome}`),
+      h("td", {}, h("time", { datetime: at, title: at }, time(at))),
+      h("td", {}, duration(seconds * 1000)),
+      h("td", {}, money(cost)),
+    ),
+  );
+  return [h("div", { class: "scroll" }, h("table", { class: "small" }, h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...rows)))];
 }
 
 /** @param {string} term @param {string} told */

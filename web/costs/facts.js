@@ -35,6 +35,8 @@ import { count, plural } from "../lib/format.js";
  * @property {string | null} further_right_each
  * @property {string} warning
  *
+ * @typedef {{model: string, at: string, outcome: string, seconds: number, cost: string | null}} TrainingInVain
+ *
  * @typedef {object} Costs
  * @property {{as_of: string, region: string, source: string, stale: string | null}} prices
  * @property {number} minutes
@@ -42,10 +44,12 @@ import { count, plural } from "../lib/format.js";
  * @property {number} memory_gb
  * @property {EndpointCost[]} endpoints
  * @property {TrainingCost[]} trainings
+ * @property {TrainingInVain[]} in_vain
  * @property {string} per_hour
  * @property {string} per_month
  * @property {string} per_year
  * @property {string} trained
+ * @property {string} trained_in_vain
  */
 
 export const WAYS = { always: "Always there", "to zero": "Scaled to zero", serverless: "Serverless" };

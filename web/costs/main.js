@@ -8,7 +8,7 @@ import { watchHealth } from "../lib/health.js";
 import { reconcile } from "../lib/reconcile.js";
 import { byPlace, know } from "../lib/models.js";
 import { money } from "./facts.js";
-import { cardOf, sums, trainingsTable } from "./cards.js";
+import { cardOf, inVain, sums, trainingsTable } from "./cards.js";
 
 /** @typedef {import("./facts.js").Costs} Costs */
 
@@ -37,10 +37,11 @@ poll("/api/costs", the("connection", HTMLElement), async (/** @type {Costs} */ c
       ["a month", money(costs.per_month)],
       ["a year", money(costs.per_year)],
       ["All trainings", money(costs.trained)],
+      ...(costs.in_vain.length ? [/** @type {[string, string]} */ (["of these without a version", money(costs.trained_in_vain)])] : []),
     ]),
   );
   reconcile(the("cards", HTMLElement), endpoints.map((endpoint) => ({ endpoint, minutes: costs.minutes })), ({ endpoint }) => endpoint.model, (each) => cardOf(each.endpoint, each.minutes));
-  the("trainings", HTMLElement).replaceChildren(trainingsTable(costs.trainings));
+  the("trainings", HTMLElement).replaceChildren(trainingsTable(costs.trainings), ...inVain(costs.in_vain));
   say(the("prices", HTMLElement), `${source}, ${region}, ${day}, in US dollars, without taxes and storage. Serverless with ${costs.memory_gb} GB of memory.`);
 }, { refused: warn });
 
