@@ -1346,6 +1346,22 @@ class RolloutStep(BaseModel):
     health: CanaryHealth | None = None
 
 
+class RightBySlice(BaseModel):
+    """How many pictures a version got right of those that it was judged by, by digit, and by what was drawn with.
+
+    The drawings are those of people of whom none was trained on, as in `BesideChampion`; MNIST's are its test images.
+    """
+
+    model_config = Event.model_config
+
+    digit_judged: _TenCounts
+    digit_right: _TenCounts
+    device_judged: _ByDevice
+    device_right: _ByDevice
+    mnist_judged: _TenCounts
+    mnist_right: _TenCounts
+
+
 class ModelPublished(ModelEvent):
     """A version of a batch model was trained, evaluated and registered; it is not necessarily promoted.
 
@@ -1368,6 +1384,8 @@ class ModelPublished(ModelEvent):
     """What the gate has said, whoever has overruled it since; None: the version is a base, or older than verdicts."""
     beside: BesideChampion | None = None
     """What it has judged by; None: there was no champion to be compared with, or the version is older than that."""
+    slices: RightBySlice | None = None
+    """How good it is on each digit and device; None: it was not judged, or the version is older than that."""
     live: LiveBeside | None = None
     """How it did as a shadow or a canary; None: it was none."""
     rollout: Annotated[list[RolloutStep], Field(max_length=MAX_ROLLOUT)] = []

@@ -14,7 +14,6 @@ Source:
     look; here by the union bound, since each look is at another version.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
 from statistics import NormalDist
@@ -289,12 +288,12 @@ def _compared(
         quantiles=np.quantile(each, [0, 0.25, 0.5, 0.75, 1]).tolist(),
         needs_people=size.people,
         needs_drawings=size.drawings,
-        digit_judged=_by_digit(pictures, old),
-        digit_won=_by_digit(pictures, old & won),
-        digit_lost=_by_digit(pictures, old & lost),
-        device_judged=_by_device(pictures, old),
-        device_won=_by_device(pictures, old & won),
-        device_lost=_by_device(pictures, old & lost),
+        digit_judged=by_digit(pictures, old),
+        digit_won=by_digit(pictures, old & won),
+        digit_lost=by_digit(pictures, old & lost),
+        device_judged=by_device(pictures, old),
+        device_won=by_device(pictures, old & won),
+        device_lost=by_device(pictures, old & lost),
         newest_judged=int(pictures.newest.sum()),
         newest_won=int(won[pictures.newest].sum()),
         newest_lost=int(lost[pictures.newest].sum()),
@@ -303,12 +302,13 @@ def _compared(
     )
 
 
-def _by_digit(pictures: Pictures, where: NDArray[np.bool_]) -> Sequence[int]:
+def by_digit(pictures: Pictures, where: NDArray[np.bool_]) -> list[int]:
+    """Return how many there are of each digit."""
     counts: list[int] = np.bincount(pictures.labels[where], minlength=DIGITS).tolist()
     return counts
 
 
-def _by_device(pictures: Pictures, where: NDArray[np.bool_]) -> dict[Any, int]:
+def by_device(pictures: Pictures, where: NDArray[np.bool_]) -> dict[Any, int]:
     """Return how many there are of each device that any of the pictures was drawn with."""
     if pictures.devices is None:
         return {}

@@ -4,7 +4,10 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from contracts.events import ModelPromoted, ModelPublished, ModelRolledBack
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.events import DIGITS, ModelPromoted, ModelPublished, ModelRolledBack, RightBySlice
 from contracts.ports import Blobs
 from contracts.settings import Settings
 from contracts.training_settings import TrainingSettings
@@ -54,7 +57,8 @@ class Judge:
         metrics["artifact_kb"] = self._size(candidate)
         if champion:
             metrics["champion_artifact_kb"] = self._size(champion)
-        return _with(candidate, decided, metrics)
+        slices = _slices(marks, pictures, mnist.labels)
+        return _with(candidate, decided, metrics).model_copy(update={"slices": slices})
 
     def _size(self, version: ModelPublished) -> float:
         return round(len(self._blobs.get(urlsplit(version.artifact).path.lstrip("/"))) / 1024, 1)
@@ -128,6 +132,19 @@ def _champions(marks: gate.Marks) -> dict[str, float]:
     told = marks.metrics()
     kept = ("mnist_accuracy", "held_back_accuracy", "calibration_error", "brier_score", "log_loss")
     return {f"champion_{name}": told[name] for name in kept if name in told}
+
+
+def _slices(marks: gate.Marks, pictures: gate.Pictures, mnist: NDArray[np.uint8]) -> RightBySlice:
+    """Return what a version got right by digit and device: of drawings of people of whom none was trained on, and of MNIST."""
+    judged = ~pictures.newest
+    return RightBySlice(
+        digit_judged=gate.by_digit(pictures, judged),
+        digit_right=gate.by_digit(pictures, judged & marks.held_back),
+        device_judged=gate.by_device(pictures, judged),
+        device_right=gate.by_device(pictures, judged & marks.held_back),
+        mnist_judged=np.bincount(mnist, minlength=DIGITS).tolist(),
+        mnist_right=np.bincount(mnist[marks.mnist], minlength=DIGITS).tolist(),
+    )
 
 
 def _with(candidate: ModelPublished, decided: gate.GateDecision, metrics: dict[str, float]) -> ModelPublished:

@@ -17,7 +17,7 @@ from api.folds.audit_log import Audited
 from api.folds.impersonal import gate_for_anybody, step_for_anybody
 from api.folds.model_board import ModelBoard
 from api.ops.accuracy import Accuracy
-from contracts.events import DIGITS, DatasetMade, ModelPromoted, ModelPublished, RolloutStep
+from contracts.events import DatasetMade, ModelPromoted, ModelPublished, RolloutStep
 
 ENOUGH: Final = 30
 """Fewer drawings than this of a slice say nothing."""
@@ -54,7 +54,7 @@ class Slice(BaseModel):
     of: str
     n: int
     right: float | None
-    """The share that was right; None: only the difference is known."""
+    """The share that was right; None: there are none, or a version of before there were slices told only the difference."""
     difference: float | None
     """How much more often than the champion of then, -1..1; None: it was not compared."""
     note: str
@@ -159,7 +159,7 @@ def _data(version: ModelPublished, dataset: DatasetMade | None) -> dict[str, str
 
 
 def _slices(board: ModelBoard, version: ModelPublished) -> Iterator[Slice]:
-    numbers, beside = version.metrics, version.beside
+    numbers, beside, slices = version.metrics, version.beside, version.slices
     for name, what in (("mnist", "MNIST's test images"), ("held_back", "held-back drawings")):
         n = int(numbers.get(f"{name}_n", 0))
         right, before = numbers.get(f"{name}_accuracy"), numbers.get(f"champion_{name}_accuracy")
@@ -169,15 +169,22 @@ def _slices(board: ModelBoard, version: ModelPublished) -> Iterator[Slice]:
         ends = f"{beside.low * 100:+.1f} to {beside.high * 100:+.1f} points"
         note = f"{ends}, each person weighed; better for {beside.better}, worse for {beside.worse}"
         people = f"{beside.people} people of whom nothing was trained on"
-        yield Slice(of=people, n=beside.judged, right=None, difference=beside.difference, note=note)
-        for digit in range(DIGITS):
-            n = beside.digit_judged[digit]
-            moved = (beside.digit_won[digit] - beside.digit_lost[digit]) / n if n else None
-            yield Slice(of=f"their {digit}s", n=n, right=None, difference=moved, note=_note(n))
-        for device, n in beside.device_judged.items():
-            moved = (beside.device_won.get(device, 0) - beside.device_lost.get(device, 0)) / n if n else None
+        right = _share(sum(slices.digit_right), beside.judged) if slices else None
+        yield Slice(of=people, n=beside.judged, right=right, difference=beside.difference, note=note)
+    if (counted := beside or slices) is not None:
+        whose = "their" if beside else "held-back"
+        for digit, n in enumerate(counted.digit_judged):
+            right = _share(slices.digit_right[digit], n) if slices else None
+            moved = _share(beside.digit_won[digit] - beside.digit_lost[digit], n) if beside else None
+            yield Slice(of=f"{whose} {digit}s", n=n, right=right, difference=moved, note=_note(n))
+        for device, n in counted.device_judged.items():
+            right = _share(slices.device_right.get(device, 0), n) if slices else None
+            moved = _share(beside.device_won.get(device, 0) - beside.device_lost.get(device, 0), n) if beside else None
             drawn = "drawn with something else, or nobody knows what" if device == "unknown" else f"drawn by {device}"
-            yield Slice(of=drawn, n=n, right=None, difference=moved, note=_note(n))
+            yield Slice(of=drawn, n=n, right=right, difference=moved, note=_note(n))
+    for digit, n in enumerate(slices.mnist_judged if slices else ()):
+        right = _share(slices.mnist_right[digit], n) if slices else None
+        yield Slice(of=f"MNIST's {digit}s", n=n, right=right, difference=None, note=_note(n))
     counts = board.score(version.model)["versions"].get(version.version, {"n": 0, "correct": 0})
     live = Accuracy.of(counts["n"], counts["correct"])
     known = live.low is not None and live.high is not None
@@ -194,6 +201,10 @@ def _numbers(version: ModelPublished) -> dict[str, str]:
     return told
 
 
+def _share(part: int, n: int) -> float | None:
+    return part / n if n else None
+
+
 def _note(n: int) -> str:
     return "" if n >= ENOUGH else "too few to say"
 
@@ -201,11 +212,11 @@ def _note(n: int) -> str:
 def _own_limits(version: ModelPublished) -> Iterator[str]:
     if version.beside is None:
         yield "It was compared with no champion on people that neither had seen."
-        return
-    few = [str(digit) for digit, n in enumerate(version.beside.digit_judged) if n < ENOUGH]
+    counted = version.beside or version.slices
+    few = [str(digit) for digit, n in enumerate(counted.digit_judged) if n < ENOUGH] if counted else []
     if few:
         yield f"Too few held-back drawings to say how good it is on {', '.join(few)}."
-    if version.beside.worse:
+    if version.beside and version.beside.worse:
         worse, people = version.beside.worse, version.beside.people
         yield f"It is worse than the version before it for {worse} of the {people} people by whom it was judged."
 

@@ -24,6 +24,7 @@ from contracts.events import (
     ExampleLabelled,
     LessonTakenBack,
     LessonTaught,
+    ModelPublished,
     ScoresCounted,
     TrainingAdvanced,
     UnknownEvent,
@@ -95,6 +96,19 @@ def test_what_a_rebuild_cost_is_nothing_in_records_of_before_and_a_number_in_tho
     for hostile in ({"seconds": -1}, {"seconds": "NaN"}, {"cost": -0.1}, {"cost": "Infinity"}, {"cost": 1e300}, {"cost": {}}):
         with pytest.raises(UnknownEvent):
             read(TrainingAdvanced, old | hostile)
+
+
+def test_what_is_right_by_slice_is_nothing_in_records_of_before_and_whole_in_those_of_today():
+    old = golden(ModelPublished)
+    assert "slices" not in old
+    assert read(ModelPublished, old).slices is None  # type: ignore[attr-defined]
+    tens = dict.fromkeys(("digit_judged", "digit_right", "mnist_judged", "mnist_right"), [1] * 10)
+    told = {**tens, "device_judged": {"pen": 3}, "device_right": {"pen": 2}}
+    today = read(ModelPublished, old | {"slices": told})
+    assert today.slices.device_right == {"pen": 2}  # type: ignore[attr-defined]
+    for hostile in (told | {"digit_right": [1] * 9}, told | {"digit_right": [-1] * 10}, told | {"device_right": {"toe": 1}}, 7):
+        with pytest.raises(UnknownEvent):
+            read(ModelPublished, old | {"slices": hostile})
 
 
 def test_every_event_of_the_module_is_on_its_list():

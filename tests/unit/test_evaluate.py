@@ -1,6 +1,7 @@
 """How a candidate does beside the champion: both are asked the same, and nothing of it stays."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 from contracts.events import ModelPublished, variant_of
+from contracts.settings import Settings
+from producers.blobs import MemoryBlobs
 from tests.histories import published
 from trainers.dataset import LabelledImages, holdout_from_npz, to_npz
 from trainers.evaluate import compare
+from trainers.judging import Judge as Judging
 from trainers.rebuild import Cancelled
 from trainers.serving import ServingFailed
 from trainers.split import HeldBack
@@ -87,3 +91,34 @@ def test_a_rebuild_that_is_cancelled_while_its_endpoint_comes_up_waits_no_longer
     with pytest.raises(Cancelled):
         compare(judge, published("2"), published("1"), pictures(1), aside(), cancelled)
     assert judge.retired == ["gamenight-xgboost-judge"]
+
+
+@pytest.mark.parametrize("champion", [None, "1"])
+def test_what_a_version_got_right_is_kept_by_digit_and_device_with_a_champion_or_without(monkeypatch, champion):
+    """The model card had only differences, and a first version had none of these."""
+    drawings = replace(
+        aside(2, 2, 1, 2), devices=np.array([2, 0, 2, 1], np.uint8), newest=np.array([False, False, False, True])
+    )
+    monkeypatch.setattr("trainers.dataset.read_mnist", lambda part: pictures(*[2] * 99, 7))
+    monkeypatch.setattr("trainers.dataset.holdout_from_npz", lambda data: drawings)
+    blobs, judge = MemoryBlobs(), Judge()
+    for key in ("datasets/d1/holdout/holdout.npz", "m"):
+        blobs.put(key, b"what is there")
+    candidate, before = (
+        published(version, artifact="s3://b/m", digest=version, lineage={"dataset": "s3://b/datasets/d1/train/"})
+        for version in ("2", "1")
+    )
+
+    judged = Judging(Settings(), blobs, judge).judge(  # type: ignore[arg-type]
+        candidate, before if champion else None, 1, None, lambda share: None
+    )
+
+    assert judged.slices is not None
+    assert (judged.slices.digit_judged[:4], judged.slices.digit_right[:4]) == ([0, 1, 2, 0], [0, 0, 2, 0])
+    assert judged.slices.device_judged == {"unknown": 1, "pen": 2}
+    assert judged.slices.device_right == {"unknown": 1, "pen": 1}
+    assert [judged.slices.mnist_judged[digit] for digit in (2, 7)] == [99, 1]
+    assert [judged.slices.mnist_right[digit] for digit in (2, 7)] == [99, 0]
+    assert (judged.beside is None) == (champion is None)
+    if judged.beside:
+        assert judged.slices.digit_judged == judged.beside.digit_judged, "of the same drawings"

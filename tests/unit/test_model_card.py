@@ -27,6 +27,7 @@ from contracts.events import (
     PolicySet,
     PromoteModel,
     RetrainModel,
+    RightBySlice,
     RollBackModel,
 )
 from contracts.rebuilds import RebuildQueue
@@ -68,6 +69,12 @@ def dataset() -> DatasetMade:
                        code="c")  # fmt: skip
 
 
+SLICES = RightBySlice(
+    digit_judged=BESIDE.digit_judged, digit_right=[60, 80, 80, 80, 80, 0, 0, 0, 0, 4], device_judged=BESIDE.device_judged,
+    device_right={"unknown": 90, "pen": 294}, mnist_judged=[980] * 10, mnist_right=[971] * 10,
+)  # fmt: skip
+
+
 def card(*events: Any) -> ModelCard:
     board, audit = ModelBoard(ROSTER), AuditLog()
     for event in events:
@@ -75,6 +82,29 @@ def card(*events: Any) -> ModelCard:
     found = model_card(board, list(audit.entries(target="xgboost")), "xgboost", "3")
     assert found is not None
     return found
+
+
+@pytest.mark.parametrize(("beside", "whose"), [(BESIDE, "their"), (None, "held-back")])
+def test_a_card_says_how_often_it_is_right_on_each_digit_and_device_of_a_first_version_too(
+    beside: BesideChampion | None, whose: str
+) -> None:
+    told = card(published(beside=beside, slices=SLICES))
+
+    slices = {one.of: one for one in told.slices}
+    assert (slices[f"{whose} 0s"].n, slices[f"{whose} 0s"].right) == (80, 0.75)
+    assert (slices[f"{whose} 9s"].right, slices[f"{whose} 9s"].note) == (0.8, "too few to say")
+    assert slices[f"{whose} 5s"].right is None, "nobody has drawn one"
+    assert (slices["drawn by pen"].right, slices["MNIST's 3s"].right) == (0.98, 971 / 980)
+    assert (slices["drawn by pen"].difference is None) == (beside is None)
+    assert any("Too few held-back drawings to say how good it is on 5, 6, 7, 8, 9" in limit for limit in told.limits)
+    assert f"| {whose} 0s | 80 | 75.00% |" in to_markdown(told)
+
+
+def test_a_card_of_a_version_of_before_has_differences_alone() -> None:
+    slices = {one.of: one for one in card(published(beside=BESIDE)).slices}
+
+    assert (slices["their 0s"].right, slices["their 0s"].difference) == (None, 0.05)
+    assert "MNIST's 3s" not in slices
 
 
 def test_a_card_says_of_whom_it_learned_how_good_it_is_for_whom_what_it_cost_and_who_approved_it() -> None:
