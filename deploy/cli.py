@@ -335,6 +335,8 @@ def doctor(as_json: Json = False) -> None:
         console.print(f"- {what}: {why}", style=color, soft_wrap=True)
     for advice in found.advice:
         console.print(f"- {advice}", style="yellow", soft_wrap=True)
+    for note in found.notes:
+        console.print(f"note: {note}", style="dim", soft_wrap=True)
     raise typer.Exit(0 if found.status == "ok" and not found.advice else 1)
 
 

@@ -1,6 +1,6 @@
 """`gamenight doctor` shows what runs, since when, how far each consumer is behind, and how to fix what does not run."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -52,6 +52,8 @@ class Findings(BaseModel):
     unconfined: str
     """Why model servers and jobs can read all files that the user can read; empty: they cannot."""
     advice: list[str]
+    notes: list[str]
+    """What is so by a setting, and is no fault."""
 
 
 def examine(settings: Settings) -> Findings:
@@ -90,7 +92,14 @@ def examine(settings: Settings) -> Findings:
         disk_mb=_disk(settings.home),
         unconfined=_unconfined(settings),
         advice=advice,
+        notes=list(_notes(settings)),
     )
+
+
+def _notes(settings: Settings) -> Iterator[str]:
+    if not settings.canary_shares:
+        how = "GAMENIGHT_GATE_CANARY_PERCENT=5,25,50 lets it begin as a canary"
+        yield f"no canary is used: a version that the gate lets through answers all players at once; {how}"
 
 
 def _lately(since: str | None) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import httpx
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from api.limits import in_seconds
 from contracts.settings import Settings
@@ -236,6 +237,22 @@ def test_the_doctor_advises_more_stream_workers_for_routers_alone(monkeypatch: p
     told = [one for one in doctor.examine(Settings(home=tmp_path)).advice if "behind" in one]
 
     assert [("gamenight-router" in one, "GAMENIGHT_STREAM_WORKERS" in one) for one in told] == [(True, True), (False, False)]
+
+
+@pytest.mark.parametrize(("shares", "noted"), [("", True), ("5,25,50", False)])
+def test_the_doctor_notes_that_no_canary_is_used_and_calls_that_no_fault(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shares: str, noted: bool
+):
+    monkeypatch.setattr(doctor, "holder", lambda _: 1)
+    monkeypatch.setattr(doctor, "health", lambda _: SimpleNamespace(status="ok", missing={}))
+    monkeypatch.setattr(doctor, "_lag", lambda _: ({}, ""))
+    monkeypatch.setenv("GAMENIGHT_GATE_CANARY_PERCENT", shares)
+    monkeypatch.setenv("GAMENIGHT_HOME", str(tmp_path))
+
+    done = CliRunner().invoke(app, ["doctor"])
+
+    assert ("note: no canary is used" in done.stdout) == noted
+    assert done.exit_code == 0
 
 
 def test_a_fault_of_the_program_is_shown_whole():
