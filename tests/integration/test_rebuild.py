@@ -324,6 +324,8 @@ class TestATrainerAtWork:
         assert (published.lineage["feedback"], published.lineage["offsets"]) == ("0", "")
         assert published.metrics["held_back_n"] == 0
         assert published.metrics["training_cost_usd"] > 0
+        assert sum(published.slices.mnist_judged) == published.metrics["mnist_n"]
+        assert sum(published.slices.mnist_right) == published.metrics["mnist_correct"]
         assert published.approved
         assert published.arn.startswith("arn:aws:sagemaker:")
         assert "archive" not in log.steps(command.command_id)
@@ -367,6 +369,11 @@ class TestATrainerAtWork:
         assert sagemaker.list_training_jobs(NameContains=str(command.command_id))["TrainingJobSummaries"] == []
         tries = sagemaker.list_training_jobs(NameContains=tuning_name(command.command_id))["TrainingJobSummaries"]
         assert {job["TrainingJobStatus"] for job in tries} == {"Stopped"}
+        told = [sagemaker.describe_training_job(TrainingJobName=job["TrainingJobName"]) for job in tries]
+        billed = {one.command_id: log.advanced(one.command_id)[-1] for one in (command, waiting)}
+        assert billed[command.command_id].seconds == sum(job["BillableTimeInSeconds"] for job in told) > 0
+        assert billed[command.command_id].cost > 0
+        assert billed[waiting.command_id].seconds is None, "it had no job"
         assert len(tries) < 4, "those that wait are not begun any more"
         assert not list(S3Blobs(little).keys("tuning/"))
         assert log.model_log.champion("xgboost").version == before.version
