@@ -63,8 +63,8 @@ class People:
 
     drawings: NDArray[np.int64]
     """How many drawings each person has made that both versions have guessed; none has made 0."""
-    more: NDArray[np.int64]
-    """On how many more of them the second version was right than the first."""
+    more: NDArray[np.int64] | NDArray[np.float64]
+    """On how many more of them the second version was right than the first; or how much more of something else it has there."""
 
     @classmethod
     def of(cls, people: ArrayLike, first: ArrayLike, second: ArrayLike) -> "People":
@@ -79,6 +79,13 @@ class People:
         difference = np.asarray(second, np.int64) - np.asarray(first, np.int64)
         drawings = np.bincount(who) if who.size else np.zeros(0, np.int64)
         more = np.bincount(who, difference).astype(np.int64) if who.size else np.zeros(0, np.int64)
+        return cls(drawings[drawings > 0], more[drawings > 0])
+
+    @classmethod
+    def measured(cls, people: ArrayLike, first: NDArray[np.float64], second: NDArray[np.float64]) -> "People":
+        """Sum up what was measured on drawings, -1..1 each; the arguments are those of `of`."""
+        who = np.asarray(people, np.int64)
+        drawings, more = np.bincount(who), np.bincount(who, second - first)
         return cls(drawings[drawings > 0], more[drawings > 0])
 
     @classmethod
@@ -191,3 +198,13 @@ def needed(seen: People, gain: float, alpha: float) -> Size:
     while people * share - _SURE * math.sqrt(people * variance) < strict * math.sqrt(people * (variance + share**2)):
         people += max(1, people // 50)
     return Size(people, math.ceil(people * each))
+
+
+def rounded(n: int) -> int:
+    """Round a plan to two digits, upwards.
+
+    >>> rounded(417), rounded(31), rounded(7)
+    (420, 31, 7)
+    """
+    step: int = 10 ** max(0, len(str(n)) - 2)
+    return -(-n // step) * step

@@ -39,6 +39,27 @@ class TrainingSettings(BaseSettings):
     gate_mnist_most_points: Annotated[float, Field(ge=0, le=100)] = Field(
         1.0, description="loss on MNIST, in points, that no gain makes up for"
     )
+    gate_slice_points: Annotated[float, Field(ge=0)] = Field(
+        3.0,
+        description="a version that surely loses more than this on drawings of any digit or by any device, in points, is"
+        " refused; `inf`: none is",
+    )
+    gate_calibration_points: Annotated[float, Field(ge=0)] = Field(
+        3.0,
+        description="a version whose calibration error is surely greater by more than this, in points, is refused;"
+        " `inf`: none is",
+    )
+    gate_slower_times: Annotated[float, Field(ge=1)] = Field(
+        3.0,
+        description="a version whose answer takes more than so many times as long as the champion's is refused; `inf`: none is",
+    )
+    gate_slower_ms: Annotated[float, Field(ge=0)] = Field(
+        5.0, description="by so many milliseconds an answer may take longer in any case"
+    )
+    gate_larger_times: Annotated[float, Field(ge=1)] = Field(
+        10.0,
+        description="a version whose artifact is more than so many times as large as the champion's is refused; `inf`: none is",
+    )
     gate_watches: Literal["no", "shadows", "acts"] = Field(
         "no",
         description="whether undecided versions, and those before a new one, are shadows; `acts`: and answer once better",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from contracts.events import DIGITS, ModelPublished, variant_of
 from trainers.dataset import LabelledImages
-from trainers.gate import Marks
+from trainers.marks import Marks
 from trainers.serving import Serving, endpoint_of
 from trainers.split import HeldBack
 

@@ -1,9 +1,10 @@
 """Decides whether a candidate may answer the players (way 3, REBUILD). Pure.
 
 A version replaces the champion if it is better on drawings of people whom neither has seen, and if what it loses on MNIST (its
-test images) is worth that. It is refused if it is worse, or not better by enough to matter. Otherwise nobody can tell yet, and
-the gate says how many more drawings it takes. Both versions answer the same pictures through the same serving code, so they are
-compared picture by picture, and person by person (`contracts.paired`).
+test images) is worth that. It is refused if it is worse, or not better by enough to matter; and, however good it is over all,
+if a digit, a device, calibration, speed or size pays too much for that (`trainers.gate_bounds`). Otherwise nobody can tell yet,
+and the gate says how many more drawings it takes. Both versions answer the same pictures through the same serving code, so they
+are compared picture by picture, and person by person (`contracts.paired`).
 
 Each rebuild looks at the same people again. The k-th version that is judged beside one champion must be better beyond a chance
 of the allowed one over k (k + 1). All these together never exceed the allowed one: so however often one rebuilds, the chance
@@ -14,7 +15,8 @@ Source:
     look; here by the union bound, since each look is at another version.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import comb
 from statistics import NormalDist
 from typing import Any, Final
@@ -23,7 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.events import DIGITS, BesideChampion, GateVerdict, LiveBeside, ModelPromoted, ModelPublished
-from contracts.paired import NOBODY, People, Size, needed
+from contracts.paired import NOBODY, People, Size, needed, rounded
+from trainers.gate_bounds import LossBounds, losses_of
+from trainers.marks import Marks, Pictures
 from trainers.split import DEVICES
 
 LEAST_MNIST: Final = 0.985
@@ -32,8 +36,6 @@ MNIST_BY_CHANCE: Final = 0.003
 """A loss on MNIST above this counts, whatever the test of chance says."""
 LIKELY: Final = 0.05
 """A loss counts if chance alone gives it less often than this."""
-CERTAINTY_BINS: Final = 10
-"""The bins of the expected calibration error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,58 +54,12 @@ class GatePolicy:
     """How much may be lost on MNIST for what is gained on people."""
     mnist_most: float = 0.01
     """The loss on MNIST that no gain makes up for."""
+    bounds: LossBounds = field(default_factory=LossBounds)
+    """What a digit, a device, calibration, speed and size may lose, whatever is gained over all."""
 
     def bearable(self, gain: float) -> float:
         """Return the loss on MNIST that is borne for a gain on people."""
         return min(max(self.mnist_free, self.mnist_per_gain * gain), max(self.mnist_free, self.mnist_most))
-
-
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """The pictures that a version got right."""
-
-    mnist: NDArray[np.bool_]
-    """One for each of MNIST's 10,000 test images."""
-    held_back: NDArray[np.bool_]
-    """One for each held-back drawing."""
-    certainty: NDArray[np.float64] | None = None
-    """How sure it was of what it said of each held-back drawing, and of what was drawn, shape (n, 2)."""
-
-    def metrics(self) -> dict[str, float]:
-        """Return counts and shares, as ModelPublished has them, and how well it knows what it knows."""
-        out = {"mnist_n": float(self.mnist.size), "mnist_correct": float(self.mnist.sum()), "mnist_accuracy": _mean(self.mnist)}
-        out |= {"held_back_n": float(self.held_back.size), "held_back_correct": float(self.held_back.sum())}
-        return out | ({"held_back_accuracy": _mean(self.held_back)} | self._calibration() if self.held_back.size else {})
-
-    def _calibration(self) -> dict[str, float]:
-        """Return the expected calibration error, the Brier score of what it said, and the log loss.
-
-        Source:
-            Guo, Pleiss, Sun, Weinberger 2017, "On calibration of modern neural networks".
-        """
-        if self.certainty is None:
-            return {}
-        said, drawn = self.certainty[:, 0], self.certainty[:, 1]
-        bins = np.minimum((said * CERTAINTY_BINS).astype(int), CERTAINTY_BINS - 1)
-        gaps = np.bincount(bins, said - self.held_back, CERTAINTY_BINS)
-        return {
-            "calibration_error": float(np.abs(gaps).sum() / said.size),
-            "brier_score": float(((said - self.held_back) ** 2).mean()),
-            "log_loss": float(-np.log(np.maximum(drawn, 1e-6)).mean()),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Pictures:
-    """What the gate knows of the held-back drawings, one entry for each."""
-
-    labels: NDArray[np.uint8]
-    people: NDArray[np.int32]
-    """Whose it is, an index."""
-    newest: NDArray[np.bool_]
-    """Whether it was held back for its time, and others of the person were trained on."""
-    devices: NDArray[np.uint8] | None = None
-    """What it was drawn with, as the place in `trainers.split.DEVICES`; None: nothing is known of that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +123,7 @@ def judge(
     beside: str = "",
     tries: int = 1,
     policy: GatePolicy = GatePolicy(),
+    numbers: Mapping[str, float] | None = None,
 ) -> GateDecision:
     """Decide whether the candidate may replace the champion, and say why.
 
@@ -180,9 +137,11 @@ def judge(
         beside: The version of the champion.
         tries: How many versions, with this one, were judged beside this champion.
         policy: What the operator wants.
+        numbers: How long an answer takes and how large the artifact is, of both, as ModelPublished has them; what is missing
+            is not compared.
     """
-    bound, mnist = least(own_least), _mean(candidate.mnist)
-    told = f"MNIST {mnist:.2%}" + (f" against {_mean(champion.mnist):.2%}" if champion else ", the first version")
+    bound, mnist = least(own_least), candidate.mnist_accuracy
+    told = f"MNIST {mnist:.2%}" + (f" against {champion.mnist_accuracy:.2%}" if champion else ", the first version")
     if mnist < bound:
         return GateDecision("refused", f"refused: {told}, at least {bound:.1%} is needed")
     if champion is None:
@@ -194,25 +153,32 @@ def judge(
     found = _compared(candidate, champion, pictures, people, {"champion": beside or "none", "tries": tries}, size, alpha)
     told = f"{_on_people(people, found)}; {told} ({found.mnist_won} pictures won, {found.mnist_lost} lost)"
 
-    def decided(verdict: GateVerdict, why: str = "") -> GateDecision:
+    losses = losses_of(policy.bounds, candidate, champion, pictures, numbers or {}, spent(LIKELY, tries))
+
+    def decided(verdict: GateVerdict, *why: str) -> GateDecision:
         needs = {} if verdict == "undecided" else {"needs_people": 0, "needs_drawings": 0}
         name = "passed" if verdict == "promoted" else verdict
-        return GateDecision(verdict, f"{name}: {told}{why}", found.model_copy(update=needs))
+        reason = f"{name}: {told}: {'; '.join((*why, *losses.by_chance))}"
+        return GateDecision(verdict, reason, found.model_copy(update=needs))
 
-    fewer = round(_mean(champion.mnist) - mnist, 9)
+    fewer = round(champion.mnist_accuracy - mnist, 9)
     better, worse = people.chance() <= alpha, _is_worse(people)
     bearable = policy.bearable(found.difference if better else 0 if worse else found.high)
+    against = list[str]()
     if fewer > bearable and (fewer > max(bearable, MNIST_BY_CHANCE) or by_chance(found.mnist_lost, _sum(found)) < LIKELY):
-        return decided("refused", f": {fewer * 100:.2f} points lost on MNIST, {bearable * 100:.2f} are borne for such a gain")
+        against.append(f"{fewer * 100:.2f} points lost on MNIST, {bearable * 100:.2f} are borne for such a gain")
     if worse:
-        return decided("refused", ": worse on people by more than chance")
+        against.append("worse on people by more than chance")
     if _is_worse(recent):
-        return decided("refused", f": worse on the {found.newest_judged} newest drawings by more than chance")
+        against.append(f"worse on the {found.newest_judged} newest drawings by more than chance")
+    if not better and not worse and found.high < policy.least_gain:
+        against.append(f"a gain of {policy.least_gain * 100:g} points or more is out of the question")
+    against += losses.beyond
+    if against:
+        return decided("refused", *against)
     if better:
-        return decided("promoted", ": better on people by more than chance")
-    if found.high < policy.least_gain:
-        return decided("refused", f": a gain of {policy.least_gain * 100:g} points or more is out of the question")
-    return decided("undecided", f": {_needs(people, policy, alpha, size)}")
+        return decided("promoted", "better on people by more than chance")
+    return decided("undecided", _needs(people, policy, alpha, size))
 
 
 def _people(candidate: Marks, champion: Marks, pictures: Pictures, where: NDArray[np.bool_]) -> People:
@@ -241,16 +207,6 @@ def _needs(people: People, policy: GatePolicy, alpha: float, size: Size) -> str:
         f"{already}needs about {rounded(size.drawings)} more held-back drawings, of {rounded(size.people)} other people,"
         f" to tell a difference of {tells * 100:g} point{'s' * (tells != 0.01)}"
     )
-
-
-def rounded(n: int) -> int:
-    """Round a plan to two digits, upwards.
-
-    >>> rounded(417), rounded(31), rounded(7)
-    (420, 31, 7)
-    """
-    step: int = 10 ** max(0, len(str(n)) - 2)
-    return -(-n // step) * step
 
 
 def _on_people(people: People, found: BesideChampion) -> str:
@@ -344,7 +300,3 @@ def by_chance(at_least: int, tosses: int) -> float:
     """
     ways: int = sum(comb(tosses, k) for k in range(at_least, tosses + 1))
     return ways / (1 << tosses)
-
-
-def _mean(hits: NDArray[np.bool_]) -> float:
-    return float(hits.mean()) if hits.size else 0.0

@@ -12,6 +12,8 @@ from contracts.ports import Blobs
 from contracts.settings import Settings
 from contracts.training_settings import TrainingSettings
 from trainers import dataset, dataset_store, evaluate, gate
+from trainers.gate_bounds import LossBounds
+from trainers.marks import Marks, Pictures
 from trainers.serving import Serving
 
 
@@ -49,14 +51,16 @@ class Judge:
         for one in (*((champion,) if champion else ()), *before):
             held_back = held_back.unseen(one.lineage, round(one.at.timestamp() * 1e6))
         mnist = dataset.read_mnist("t10k")
-        marks, champions, times = evaluate.compare(self._serving, candidate, champion, mnist, held_back, tell)
-        pictures = gate.Pictures(held_back.labels, held_back.people, held_back.newest, held_back.devices)
-        beside = champion.version if champion else ""
-        decided = gate.judge(least_mnist, marks, champions, pictures, beside=beside, tries=tries, policy=self._policy)
-        metrics = {**marks.metrics(), **(_champions(champions) if champions else {}), **times}
-        metrics["artifact_kb"] = self._size(candidate)
+        marks, champions, numbers = evaluate.compare(self._serving, candidate, champion, mnist, held_back, tell)
+        numbers["artifact_kb"] = self._size(candidate)
         if champion:
-            metrics["champion_artifact_kb"] = self._size(champion)
+            numbers["champion_artifact_kb"] = self._size(champion)
+        pictures = Pictures(held_back.labels, held_back.people, held_back.newest, held_back.devices)
+        beside = champion.version if champion else ""
+        decided = gate.judge(
+            least_mnist, marks, champions, pictures, beside=beside, tries=tries, policy=self._policy, numbers=numbers
+        )
+        metrics = {**marks.metrics(), **(_champions(champions) if champions else {}), **numbers}
         slices = _slices(marks, pictures, mnist.labels)
         return _with(candidate, decided, metrics).model_copy(update={"slices": slices})
 
@@ -73,6 +77,13 @@ def policy(settings: TrainingSettings) -> gate.GatePolicy:
         settings.gate_mnist_points / 100,
         settings.gate_mnist_per_gain,
         settings.gate_mnist_most_points / 100,
+        LossBounds(
+            settings.gate_slice_points / 100,
+            settings.gate_calibration_points / 100,
+            settings.gate_slower_times,
+            settings.gate_slower_ms,
+            settings.gate_larger_times,
+        ),
     )
 
 
@@ -128,13 +139,13 @@ def decided_since(version: ModelPublished, champion: ModelPromoted | None) -> st
     )
 
 
-def _champions(marks: gate.Marks) -> dict[str, float]:
+def _champions(marks: Marks) -> dict[str, float]:
     told = marks.metrics()
     kept = ("mnist_accuracy", "held_back_accuracy", "calibration_error", "brier_score", "log_loss")
     return {f"champion_{name}": told[name] for name in kept if name in told}
 
 
-def _slices(marks: gate.Marks, pictures: gate.Pictures, mnist: NDArray[np.uint8]) -> RightBySlice:
+def _slices(marks: Marks, pictures: Pictures, mnist: NDArray[np.uint8]) -> RightBySlice:
     """Return what a version got right by digit and device: of drawings of people of whom none was trained on, and of MNIST."""
     judged = ~pictures.newest
     return RightBySlice(

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.events import DIGITS
 from contracts.paired import People, needed
 from tests.bench.training_canary import canary
 from tests.bench.training_kills import kills
@@ -22,7 +23,9 @@ from tests.bench.training_rollback import rollback
 from tests.bench.training_stages import end_to_end
 from tests.bench.training_triggers import triggers
 from tests.roster import BATCH_MODELS
-from trainers.gate import GateDecision, GatePolicy, Marks, Pictures, judge, spent
+from trainers.gate import LIKELY, GateDecision, GatePolicy, judge, spent
+from trainers.gate_bounds import LossBounds, losses_of
+from trainers.marks import Marks, Pictures
 
 SEED: Final = 20181103
 MNIST: Final = np.arange(10_000) < 9900
@@ -53,13 +56,18 @@ def crowd(rng: np.random.Generator, world: World, gain: float, people: int) -> t
 
 
 def drawn(
-    rng: np.random.Generator, world: World, drawings: NDArray[np.int64], own: NDArray[np.float64]
+    rng: np.random.Generator,
+    world: World,
+    drawings: NDArray[np.int64],
+    own: NDArray[np.float64],
+    more: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return whose each drawing is, and which the champion and the candidate got right."""
+    """Return whose each drawing is, and which the champion and the candidate got right; it may be better by more on digits."""
     who = np.repeat(np.arange(len(drawings), dtype=np.int32), drawings)
-    only = np.maximum(world.disagree, np.abs(own))[who]  # on so many of a person's drawings the versions disagree
+    gain = own[who] if more is None else own[who] + more[digits(who)]
+    only = np.maximum(world.disagree, np.abs(gain))  # on so many of a person's drawings the versions disagree
     chance, both = rng.random(len(who)), rng.random(len(who)) < 0.97
-    won, lost = chance < (only + own[who]) / 2, (chance >= (only + own[who]) / 2) & (chance < only)
+    won, lost = chance < (only + gain) / 2, (chance >= (only + gain) / 2) & (chance < only)
     return who, np.where(won | lost, lost, both), np.where(won | lost, won, both)
 
 
@@ -71,8 +79,17 @@ def decided(rng: np.random.Generator, world: World, gain: float, people: int, tr
 
 def by(who: NDArray[np.int32], champion: NDArray[np.bool_], candidate: NDArray[np.bool_], tries: int) -> GateDecision:
     """Return what the gate says."""
-    pictures = Pictures(np.zeros(len(who), np.uint8), who, np.zeros(len(who), np.bool_))
-    return judge(None, Marks(MNIST, candidate), Marks(MNIST, champion), pictures, beside="1", tries=tries)
+    return judge(None, Marks(MNIST, candidate), Marks(MNIST, champion), pictures(who), beside="1", tries=tries)
+
+
+def digits(who: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """Return what is drawn: the ten digits in turn."""
+    return (np.arange(len(who)) % DIGITS).astype(np.uint8)
+
+
+def pictures(who: NDArray[np.int32]) -> Pictures:
+    """Return what the gate knows of the drawings: one person draws by mouse, the next by pen, the next by touch."""
+    return Pictures(digits(who), who, np.zeros(len(who), np.bool_), (1 + who % 3).astype(np.uint8))
 
 
 def is_promoted(who: NDArray[np.int32], champion: NDArray[np.bool_], candidate: NDArray[np.bool_], tries: int) -> bool:
@@ -139,9 +156,89 @@ def gate(runs: int) -> Iterator[str]:
             f" {np.median(found[:, 1]):.0f} drawings; promoted there {found[:, 2].mean():.1%},"
             f" by the second rebuild at the size that is asked for then {found[:, 3].mean():.1%}"
         )
+        for what, more in UNEVEN.items():
+            told = (
+                "{} people {:.1%} (if nothing is borne {:.1%})".format(people, *uneven(rng, world, more, people, runs))
+                for people in SLICED
+            )
+            yield f"  {what}; refused for a slice: {', '.join(told)}"
+        told = (
+            "{} people refused for it {:.1%}, promoted {:.1%}, better over all beyond chance {:.1%}".format(
+                people, *hidden(rng, world, people, runs)
+            )
+            for people in SLICED
+        )
+        yield f"  20 points worse on 7s, and 2 better over all: {', '.join(told)}"
+        for off in (0.0, 0.03, 0.08):
+            times = {people: sum(unsure(rng, world, off, people) for _ in range(runs)) for people in SLICED}
+            yield (
+                f"  no better, and {off * 100:g} points less sure than it is right; refused for its calibration: "
+                + ", ".join(f"{people} people {n / runs:.1%}" for people, n in times.items())
+            )
 
 
 SIZES: Final = (3, 8, 33, 120, 300)
+
+
+def _but(sevens: float, others: float) -> NDArray[np.float64]:
+    return np.where(np.arange(DIGITS) == 7, sevens, others)
+
+
+SLICED: Final = (33, 60)
+UNEVEN: Final = {
+    "no better on any digit": np.zeros(DIGITS),
+    "2 points better on each": np.full(DIGITS, 0.02),
+    "3 points worse on 7s, as is borne, and 2 better over all": _but(-0.03, 0.023 / 0.9),
+}
+"""How much better a version is on each digit."""
+
+
+def uneven(rng: np.random.Generator, world: World, more: NDArray[np.float64], people: int, runs: int) -> tuple[float, float]:
+    """Return how often a version is refused for a digit or a device, if as much is borne as by default, and if nothing is."""
+    refused, strictly = 0, 0
+    for _ in range(runs):
+        seen = drawn(rng, world, *crowd(rng, world, 0.0, people), more)
+        refused += _loses(*seen, LossBounds().slice_loss)
+        strictly += _loses(*seen, 0.0)
+    return refused / runs, strictly / runs
+
+
+def hidden(rng: np.random.Generator, world: World, people: int, runs: int) -> tuple[float, float, float]:
+    """Return how often the gate refuses for its 7s a version that is 20 points worse on them, and 2 better over all.
+
+    Then how often it promotes it, and how often the version is better over all beyond chance, which is enough without the rule.
+    """
+    better, refused, promoted = 0, 0, 0
+    for _ in range(runs):
+        who, champion, candidate = drawn(rng, world, *crowd(rng, world, 0.0, people), _but(-0.2, 0.04 / 0.9))
+        said = by(who, champion, candidate, 1)
+        better += People.of(who, champion, candidate).chance() <= spent(GatePolicy().false_promotions, 1)
+        refused, promoted = refused + (said.verdict == "refused" and "7s -" in said.reason), promoted + said.passed
+    return refused / runs, promoted / runs, better / runs
+
+
+def _loses(who: NDArray[np.int32], champion: NDArray[np.bool_], candidate: NDArray[np.bool_], borne: float) -> bool:
+    marks, before = Marks(MNIST, candidate), Marks(MNIST, champion)
+    return bool(losses_of(LossBounds(slice_loss=borne), marks, before, pictures(who), {}, spent(LIKELY, 1)).beyond)
+
+
+def unsure(rng: np.random.Generator, world: World, off: float, people: int) -> bool:
+    """Whether a version that is no better is refused for its calibration; it says that it is less sure by ``off`` than it is.
+
+    The champion is as often right as it says: it is sure of most drawings, by 99 %, and of the others by 60 %.
+    """
+    who, champion, candidate = drawn(rng, world, *crowd(rng, world, 0.0, people))
+    hard = (0.99 - (world.disagree / 2 + (1 - world.disagree) * 0.97)) / 0.39  # that share it is not sure of
+    likely = np.array([hard * 0.4, hard * 0.6]) / np.array([hard * 0.4 + (1 - hard) * 0.01, hard * 0.6 + (1 - hard) * 0.99])
+    chance = rng.random((2, len(who)))
+    said = [
+        np.where(luck < likely[right.astype(int)], 0.6, 0.99) for luck, right in zip(chance, (champion, candidate), strict=True)
+    ]
+    before, now = (
+        Marks(MNIST, right, np.stack([one, one], axis=1))
+        for right, one in zip((champion, candidate), (said[0], said[1] - off), strict=True)
+    )
+    return bool(losses_of(LossBounds(slice_loss=np.inf), now, before, pictures(who), {}, spent(LIKELY, 1)).beyond)
 
 
 def asked(rng: np.random.Generator, world: World) -> tuple[float, float, bool, bool]:

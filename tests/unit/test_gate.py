@@ -9,7 +9,8 @@ from deploy.compared import compared
 from tests.histories import promoted, published
 from tests.roster import ROSTER
 from trainers import judging
-from trainers.gate import GateDecision, GatePolicy, Marks, Pictures, by_chance, judge, rounded, same, spent
+from trainers.gate import GateDecision, GatePolicy, by_chance, judge, same, spent
+from trainers.marks import Marks, Pictures
 
 ALL = np.arange(10_000) < 9900
 
@@ -189,10 +190,6 @@ def test_the_coin_is_fair():
     assert pytest.approx(1.0) == by_chance(0, 9)
     assert pytest.approx(0.5) == by_chance(5, 9)
     assert pytest.approx(0.5) == by_chance(1000, 1999), "also when it is tossed more often than a float can count"
-
-
-def test_a_plan_is_rounded_upwards_to_what_it_is_worth():
-    assert [rounded(n) for n in (0, 7, 31, 417, 420, 10_001)] == [0, 7, 31, 420, 420, 11_000]
 
 
 def test_metrics_are_counts_first():

@@ -6,7 +6,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from contracts.paired import NOBODY, People, needed
+from contracts.paired import NOBODY, People, needed, rounded
 
 
 def people(*more: int, each: int = 20) -> People:
@@ -79,3 +79,15 @@ def test_what_is_needed_grows_with_how_people_differ_and_with_how_little_is_to_b
     assert needed(alike, 0.02, 0.025).people < needed(alike, 0.01, 0.025).people
     assert needed(alike, 0.02, 0.025).people < needed(alike, 0.02, 0.001).people
     assert needed(NOBODY, 0.02, 0.025).drawings == needed(NOBODY, 0.02, 0.025).people * 20
+
+
+def test_a_plan_is_rounded_upwards_to_what_it_is_worth():
+    assert [rounded(n) for n in (0, 7, 31, 417, 420, 10_001)] == [0, 7, 31, 420, 420, 11_000]
+
+
+def test_what_is_measured_is_summed_up_by_person_as_what_is_counted():
+    found = People.measured([4, 4, 1], first=np.array([0.5, 0.0, 1.0]), second=np.array([0.25, 0.5, 0.0]))
+    assert (found.drawings.tolist(), found.more.tolist()) == ([1, 2], [-1.0, 0.25])
+    twelve = People.measured(np.arange(12), np.zeros(12), np.full(12, 0.05))
+    assert twelve.chance() == pytest.approx(2**-12)
+    assert twelve.chance(0.06) > 0.99

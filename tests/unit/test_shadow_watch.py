@@ -25,6 +25,7 @@ from tests.roster import ROSTER
 from trainers import gate
 from trainers.approval import Approvals
 from trainers.judging import tries
+from trainers.marks import Marks, Pictures
 from trainers.model_log import ModelLog
 from trainers.promote import Promoter
 from trainers.shadow_pairs import ShadowPairs
@@ -96,7 +97,7 @@ class Desk:
 
     def __init__(self, policy: str, *, shadow: bool) -> None:
         self.bus = open_bus(f"memory://{uuid4()}")
-        compared = gate.judge(None, *[gate.Marks(gate.np.ones(10_000, bool), gate.np.zeros(0, bool))] * 2, NOTHING, beside="1")
+        compared = gate.judge(None, *[Marks(gate.np.ones(10_000, bool), gate.np.zeros(0, bool))] * 2, NOTHING, beside="1")
         assert compared.verdict == "undecided"
         undecided = {"approved": False, "verdict": "undecided", "beside": compared.beside}
         history: list[Any] = [published("1", 1), published("2", 2, **undecided), promoted("1")]
@@ -138,7 +139,7 @@ class Desk:
         return self.log.published("xgboost")["2"].live
 
 
-NOTHING = gate.Pictures(gate.np.zeros(0, gate.np.uint8), gate.np.zeros(0, gate.np.int32), gate.np.zeros(0, bool))
+NOTHING = Pictures(gate.np.zeros(0, gate.np.uint8), gate.np.zeros(0, gate.np.int32), gate.np.zeros(0, bool))
 BETTER = [pick(f"d{n}/{k}", 1 if k < 4 else 7, 7, player=f"p{n}") for n in range(40) for k in range(8)]
 WORSE = [pick(f"d{n}/{k}", 7, 1 if k < 4 else 7, player=f"p{n}") for n in range(40) for k in range(8)]
 
