@@ -20,6 +20,7 @@ from rich.console import Console
 
 from contracts.settings import Settings
 from deploy.failures import INTERRUPTED, CommandDeclined, CommandFailed, Interrupted, answered, failure_of, outcome_of
+from gamenight.home import settings_of_this_machine
 
 if TYPE_CHECKING:
     import httpx
@@ -617,7 +618,7 @@ def verify_dataset(digest: DatasetDigest, as_json: Json = False) -> None:
 
     whole = _asked("GET", f"/api/datasets/{_segment(digest)}").json()["digest"]
     try:
-        found = verified(Settings.load(), whole)
+        found = verified(settings_of_this_machine(), whole)
     except ImportError as missing:
         raise CommandFailed(f"{missing}: it takes the trainer's packages; in containers, run it in `trainer`") from missing
     if not _printed(found, as_json):
@@ -1075,13 +1076,12 @@ def _verified(given: str, as_json: bool) -> int:
     from producers import bus
 
     try:
-        from deploy.datasets import at_home
         from deploy.forgotten import certificate_of, read_certificate, verify
         from producers.certificate import BadCertificate
     except ImportError as missing:
         raise CommandFailed(f"here is no {missing.name}: verify in the trainer's container, or from a checkout") from missing
 
-    settings = at_home(Settings.load())
+    settings = settings_of_this_machine()
     try:
         certificate = read_certificate(certificate_of(settings, given))
         with closing(bus.open_bus(settings, deadline_s=PATIENCE_S)) as log, errors.status("looking through all stores"):

@@ -84,10 +84,5 @@ def verified(settings: Settings, digest: str) -> list[dict[str, Any]]:
     from producers.blobs import S3Blobs
     from trainers.dataset_store import verify
 
-    found = verify(S3Blobs(at_home(settings)), digest)
+    found = verify(S3Blobs(settings), digest)
     return [{"what": one.what, "holds": one.holds, "told": one.told} for one in found]
-
-
-def at_home(settings: Settings) -> Settings:
-    """Return the settings with the services of this machine, unless they name others: as `gamenight up` takes them."""
-    return settings if settings.aws_services else Settings.load(aws_services="local")

@@ -11,7 +11,7 @@ import httpx
 import orjson
 
 from gamenight.conversation import PenPath
-from gamenight.errors import GameNightError, GameNightRefused, GameNightUnreachable
+from gamenight.errors import GameNightRefused, GameNightUnreachable
 from gamenight.sockets import HERE
 
 _PATH: Final = "/api/predict"
@@ -38,28 +38,6 @@ class Answer:
     """Why a model is not in `everyone`, by model."""
     ms: float
     """How long the game took, in milliseconds."""
-
-
-def key_of_this_machine() -> str:
-    """Return the key of the app that the first start of a game on this machine has made.
-
-    Raises:
-        GameNightError: If there is none.
-    """
-    from contracts.settings import Settings
-
-    settings = Settings.load(secrets=("api_keys",))
-    for one in (settings.api_keys or "").split(","):
-        if ":" in one:
-            return one.partition(":")[2].strip()
-    raise GameNightError(f"no key in {settings.home}/secrets/api_keys: `gamenight keys add NAME` gives one")
-
-
-def url_of_this_machine() -> str:
-    """Return the address of a game on this machine, as the settings say it."""
-    from contracts.settings import Settings
-
-    return f"http://127.0.0.1:{Settings().port}"
 
 
 class _Question:

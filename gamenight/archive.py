@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from contracts.settings import Settings
 from gamenight.errors import GameNightError, GameNightUnreachable
+from gamenight.home import settings_of_this_machine
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
 _PREFIX: Final = "examples/"
+_AMAZON: Final = "Amazon S3, which is asked where GAMENIGHT_AWS is not local"
 _TRIES: Final = 20
 _NEEDED: Final = ("drawing_id", "revision", "label", "drawn_at")
 
@@ -36,7 +38,7 @@ def fetch_examples(
     are not in it; those who are banned are (`gamenight players` lists them).
 
     Args:
-        settings: Where S3 is; None: as the environment says, with the credentials of a game on this machine.
+        settings: Where S3 is; None: with the game of this machine, unless the environment names another.
         since: Drawings from this time on; without a zone it is UTC.
         until: Drawings before this time.
         columns: What to read besides drawing, label and time; None: all. Pixels and embeddings are most of it.
@@ -47,7 +49,7 @@ def fetch_examples(
     """
     import pyarrow as pa
 
-    settings = settings or Settings.load()
+    settings = settings or settings_of_this_machine()
     tables = _tables(settings, None if columns is None else [*_NEEDED, *columns])
     if not tables:
         raise GameNightError(f"s3://{settings.bucket}/{_PREFIX} is empty: nobody has labelled a drawing, or not a minute ago")
@@ -79,7 +81,7 @@ def _tables(settings: Settings, columns: list[str] | None) -> "list[pa.Table]":
         except (BotoCoreError, ClientError) as wrong:
             if isinstance(wrong, s3.exceptions.NoSuchKey) and tries + 1 < _TRIES:
                 continue
-            raise GameNightUnreachable(where["endpoint_url"] or "Amazon S3", wrong) from wrong
+            raise GameNightUnreachable(where["endpoint_url"] or _AMAZON, wrong) from wrong
         return tables
     return []
 

@@ -9,8 +9,6 @@ what to do.
 from gamenight.app import Answer as Answer
 from gamenight.app import App as App
 from gamenight.app import AsyncApp as AsyncApp
-from gamenight.app import key_of_this_machine as key_of_this_machine
-from gamenight.app import url_of_this_machine as url_of_this_machine
 from gamenight.archive import fetch_examples as fetch_examples
 from gamenight.archive import pixels as pixels
 from gamenight.blocking import Player as Player
@@ -22,5 +20,8 @@ from gamenight.errors import GameNightError as GameNightError
 from gamenight.errors import GameNightRefused as GameNightRefused
 from gamenight.errors import GameNightSilent as GameNightSilent
 from gamenight.errors import GameNightUnreachable as GameNightUnreachable
+from gamenight.home import key_of_this_machine as key_of_this_machine
+from gamenight.home import settings_of_this_machine as settings_of_this_machine
+from gamenight.home import url_of_this_machine as url_of_this_machine
 from gamenight.player import AsyncPlayer as AsyncPlayer
 from gamenight.watching import async_watch as async_watch

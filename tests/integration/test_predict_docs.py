@@ -1,4 +1,4 @@
-"""The examples of docs/predict.md and client.md, run as they stand: on an API with a router that says seven, or on all."""
+"""The examples of the docs in Python and for apps, run as they stand: on an API with a router that says seven, or on all."""
 
 import json
 import os
@@ -22,12 +22,14 @@ from gamenight.client import GameNightError, Player, fetch_examples
 from producers.bus import open_bus
 from tests.answering import answering
 from tests.product import product
-from tests.roster import MODELS
+from tests.roster import BATCH_MODELS, MODELS
 from tests.serving import DEADLINE_S, eventually, get, serving
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "predict.md").read_text()
 CLIENT = (DOCS / "client.md").read_text()
+OBSERVATIONS = (DOCS / "observations.md").read_text()
+SAGEMAKER = (DOCS / "sagemaker-local.md").read_text()
 
 
 def snippet(language: str, address: str, key: str = "secret-1", page: str = PAGE) -> str:
@@ -64,12 +66,15 @@ def test_the_examples_in_python_do_what_they_say_on_the_running_product_with_the
     with product(archive_every_s=0.2) as game:
         game.start()
         address, here = game.url.removeprefix("http://"), game.settings.environment()
+        here.pop("GAMENIGHT_AWS", None)  # who reads the docs has not set it
         name, _, key = (game.settings.home / "secrets" / "api_keys").read_text().strip().partition(":")
         lines = told(sys.executable, "-c", snippet("python", address, key))
         with Player(game.url) as ada:
             ada.correct(ada.draw([[(50, 10), (50, 100)]]), 1)
         eventually(lambda: archived(game.settings))
         played = told(sys.executable, "-c", snippet("python", address, page=CLIENT), **here)
+        eventually(lambda: raster_of_a_seven(here) == ["784"])
+        endpoints = told(sys.executable, "-c", endpoints_listed(), **here)
         gathered = told(sys.executable, "-c", snippet("python async", address, page=CLIENT), **here)
 
     assert name == "app"
@@ -82,7 +87,29 @@ def test_the_examples_in_python_do_what_they_say_on_the_running_product_with_the
     assert re.fullmatch(r"outcome: (learned|weighted) mnist\d\+\d+ -> mnist\d\+\d+", played[8])
     assert re.fullmatch(r"predicted: 7 0\.\d\d \['everyone', 'river'\]", played[9])
     assert played[11].startswith("examples: {1: 1")
+    assert set(endpoints) == {f"gamenight-{name}" for name in BATCH_MODELS}
     assert gathered == ["three at once: [1, 1, 1]"]
+
+
+def raster_of_a_seven(here: dict[str, str]) -> list[str]:
+    """What the example of observations.md finds, as soon as a labelled seven is there."""
+    code = snippet("python", "", page=OBSERVATIONS) + "\nprint(len(raster))"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+        env={**os.environ, **here},
+    )
+    assert run.returncode == 0 or "found[0]" in run.stderr, run.stderr
+    return run.stdout.splitlines()
+
+
+def endpoints_listed() -> str:
+    """A program that prints the endpoints as sagemaker-local.md says boto3 reaches them."""
+    [(client, imported)] = re.findall(r"^\| boto3 \| `(.+?)`, with `(.+?)`", SAGEMAKER, re.M)
+    return f"import boto3\n{imported}\nfor one in {client}.list_endpoints()['Endpoints']: print(one['EndpointName'])"
 
 
 def archived(settings: Settings) -> bool:

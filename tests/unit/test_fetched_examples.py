@@ -2,12 +2,13 @@
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
 from contracts.settings import Settings
 from gamenight.client import GameNightError, GameNightUnreachable, fetch_examples, pixels
@@ -71,6 +72,35 @@ def test_the_newest_label_of_each_drawing_counts_and_one_that_was_withdrawn_is_l
     assert list(fetch_examples(SETTINGS, since=seconds(2), until=seconds(4))["label"]) == [5]
     assert list(fetch_examples(SETTINGS, since=seconds(2).replace(tzinfo=None))["label"]) == [5], "without a zone it is UTC"
     assert list(fetch_examples(SETTINGS, until=seconds(2))["label"]) == [7]
+
+
+def test_without_settings_the_archive_of_the_game_here_is_asked_unless_the_environment_names_another(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(boto3, "client", lambda *_, **where: asked.append(where) or bucket)
+    monkeypatch.setenv("GAMENIGHT_HOME", str(tmp_path))
+    monkeypatch.delenv("GAMENIGHT_AWS", raising=False)
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "aws_access_key_id").write_text("made here")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+
+    fetch_examples()
+    monkeypatch.setenv("GAMENIGHT_AWS", "cloud")
+    monkeypatch.setattr(bucket, "paginate", refused)
+    with pytest.raises(GameNightUnreachable, match=r"no game at Amazon S3, which is asked where GAMENIGHT_AWS is not local"):
+        fetch_examples()
+
+    assert [(one["endpoint_url"], one["aws_access_key_id"]) for one in asked] == [
+        (f"http://127.0.0.1:{SETTINGS.s3_port}", "made here"),
+        (None, None),
+    ]
+
+
+def refused(**_: str) -> None:
+    """Ask without credentials."""
+    raise NoCredentialsError
 
 
 def test_when_an_object_is_merged_meanwhile_all_are_listed_anew(bucket: Bucket):
