@@ -4,11 +4,13 @@ Every frame may come twice, on the same socket or on the next one; a drawing has
 a stage.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import index
 from typing import Any, Final
 from uuid import UUID
+
+import orjson
 
 from contracts.events import Device
 from gamenight.errors import GameNightRefused
@@ -160,7 +162,7 @@ class Conversation:
         A finished drawing that is known already is the same one: what was seen of it stays, but for why it was not taken.
 
         Raises:
-            GameNightRefused: If it is larger than the game takes.
+            GameNightRefused: If it is larger than the game takes, or no JSON can hold it.
         """
         points = [[[round(float(value), 2) for value in point] for point in stroke] for stroke in strokes]
         side = max([_SIDE, *(value for stroke in points for point in stroke for value in point[:2])])
@@ -176,7 +178,7 @@ class Conversation:
         }
         if device is not None:  # a game of before has no such field, and refuses what it does not know
             frame["device"] = device
-        if (size_bytes := len(json.dumps(frame, separators=(",", ":")))) > _FRAME_BYTES:
+        if (size_bytes := len(_sendable(frame))) > _FRAME_BYTES:
             told = f"the drawing takes {size_bytes:,} bytes, and the game takes {_FRAME_BYTES:,}: give fewer points"
             raise GameNightRefused("too_large", told)
         self.refusals.pop(str(drawing_id), None)
@@ -187,10 +189,25 @@ class Conversation:
             self.outbox.add(str(drawing_id), frame)
         return frame
 
-    def correct(self, drawing_id: UUID, correction_id: UUID, label: int | None) -> ClientFrame:
-        """Note a correction, or with None that all before are withdrawn, and return its frame."""
-        said = {"type": "withdraw"} if label is None else {"type": "correct", "label": label}
+    def correct(self, drawing_id: UUID, correction_id: UUID, label: int) -> ClientFrame:
+        """Note a correction, and return its frame.
+
+        Raises:
+            GameNightRefused: If the label is no whole number.
+        """
+        try:
+            digit = index(label)
+        except TypeError:
+            raise GameNightRefused("invalid", f"label: a digit from 0 to 9, not {label!r}") from None
+        return self._teach(drawing_id, correction_id, {"type": "correct", "label": digit})
+
+    def withdraw(self, drawing_id: UUID, correction_id: UUID) -> ClientFrame:
+        """Note that what was said of a drawing is withdrawn, and return the frame."""
+        return self._teach(drawing_id, correction_id, {"type": "withdraw"})
+
+    def _teach(self, drawing_id: UUID, correction_id: UUID, said: Mapping[str, Any]) -> ClientFrame:
         frame = {**said, "drawing_id": str(drawing_id), "correction_id": str(correction_id)}
+        _sendable(frame)
         self.refusals.pop(str(drawing_id), None)
         self._note(self.receipts, str(correction_id), SeenReceipt(correction_id, drawing_id))
         self.outbox.add(str(correction_id), frame)
@@ -284,3 +301,15 @@ class Conversation:
             self._note(self.refusals, drawing_id, refusal)
         elif frame["code"] in _JOINING or not self.joined:
             self.refused = refusal
+
+
+def _sendable(frame: ClientFrame) -> bytes:
+    """Return a frame's JSON: one that has none may not come into the outbox, since all that waits there is sent together.
+
+    Raises:
+        GameNightRefused: If it has none.
+    """
+    try:
+        return orjson.dumps(frame)
+    except TypeError as wrong:
+        raise GameNightRefused("invalid", f"the frame has no JSON: {wrong}") from wrong

@@ -122,16 +122,16 @@ class AsyncPlayer:
 
     async def correct(self, drawing: SeenDrawing | UUID, label: int) -> SeenReceipt:
         """Say what a drawing is, and wait for the receipts of all who learn; raises as `draw` does."""
-        return await self._teach(drawing, label)
+        return await self._teach(drawing, lambda named, given: self.talk.correct(named, given, label))
 
     async def withdraw(self, drawing: SeenDrawing | UUID) -> SeenReceipt:
         """Take back what was said of a drawing, and wait for the receipts; raises as `draw` does."""
-        return await self._teach(drawing, None)
+        return await self._teach(drawing, self.talk.withdraw)
 
-    async def _teach(self, drawing: SeenDrawing | UUID, label: int | None) -> SeenReceipt:
+    async def _teach(self, drawing: SeenDrawing | UUID, say: Callable[[UUID, UUID], ClientFrame]) -> SeenReceipt:
         drawing_id = drawing if isinstance(drawing, UUID) else drawing.drawing_id
         correction_id = uuid4()
-        frame = self.talk.correct(drawing_id, correction_id, label)
+        frame = say(drawing_id, correction_id)
         receipt = self.talk.receipts[str(correction_id)]
         await self._say(frame, True)
         await self._until(lambda: receipt.whole, "the correction has no receipt of all who learn", drawing_id)

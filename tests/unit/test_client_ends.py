@@ -10,6 +10,7 @@ from contextlib import aclosing
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import orjson
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
@@ -131,6 +132,21 @@ def test_an_id_that_was_refused_is_asked_anew_and_what_was_seen_of_a_drawing_sta
     talk.receive({"type": "saved", "drawing_id": str(named)})
     talk.draw(named, SEVEN, None, final=True, asked=None)
     assert talk.drawings[str(named)].saved, "the game says it once"
+
+
+async def test_what_cannot_be_sent_is_refused_and_does_not_stand_in_the_way_of_what_comes_after():
+    game = Game()
+    async with playing(game) as url, AsyncPlayer(url, "Ada", wait_s=2) as ada:
+        drawing = await ada.draw(SEVEN)
+        for label in (None, "seven", 7.0, 2**70):
+            with pytest.raises(GameNightRefused, match=r"\(invalid\)"):
+                await ada.correct(drawing, label)  # type: ignore[arg-type]
+        with pytest.raises(GameNightRefused, match=r"\(invalid\)"):
+            await ada.draw(SEVEN, asked=2**70)
+        learned = await ada.correct(drawing, np.int64(7))  # type: ignore[arg-type]
+
+    assert learned.outcome == "learned"
+    assert len(game.corrections) == 1, "nothing was withdrawn without being asked for"
 
 
 class Unhurried(random.Random):
