@@ -20,7 +20,7 @@ PenPath = Sequence[Sequence[float]]
 """A pen path: its points as (x, y), or (x, y, milliseconds); y downwards."""
 
 _PASSING: Final = frozenset({"unavailable", "too_fast", "busy", "not_joined"})
-"""Errors that pass: the frame stays in the outbox."""
+"""Errors that pass: the frame stays in the outbox; a join is said again."""
 _JOINING: Final = frozenset({"bad_seat", "bad_code", "room_full", "too_many", "already_joined"})
 _STAGES: Final = frozenset({"learner", "personal"})
 _NEWS: Final = ("type", "event", "note")
@@ -138,6 +138,10 @@ class Conversation:
         """Whether this socket has a seat."""
         self.refused: GameNightRefused | None = None
         """Why the game does not let this player in."""
+        self.put_off: GameNightRefused | None = None
+        """Why the last join was dropped; the same join is taken later. None: it was not."""
+        self.join_again = False
+        """Whether this socket has to join once more."""
         self.outbox = ClientOutbox()
         self.drawings: dict[str, SeenDrawing] = {}
         self.receipts: dict[str, SeenReceipt] = {}
@@ -146,6 +150,7 @@ class Conversation:
 
     def join(self) -> ClientFrame:
         """Return the frame to join by, always as the same player."""
+        self.join_again = False
         return {**self._join, "seat": self.seat}
 
     def draw(
@@ -231,13 +236,15 @@ class Conversation:
 
     def lost(self) -> None:
         """Note that there is no socket any more."""
-        self.joined = False
+        self.joined = self.join_again = False
+        self.put_off = None
 
     def receive(self, frame: Mapping[str, Any]) -> None:
         """Take in a frame; types that are not known are passed by, since the game may be newer."""
         match frame["type"]:
             case "joined":
                 self.joined, self.seat = True, frame["seat"]
+                self.put_off, self.join_again = None, False
                 self.player_id, self.room = frame["player_id"], frame["room"]
                 self.models = {state["model"]: state for state in frame["models"]}
             case "saved":
@@ -294,6 +301,8 @@ class Conversation:
     def _failed(self, frame: Mapping[str, Any]) -> None:
         refusal = GameNightRefused(frame["code"], frame["message"])
         if frame["code"] in _PASSING:
+            if not self.joined and frame["code"] != "not_joined":  # nothing but the join can have been dropped
+                self.put_off, self.join_again = refusal, True
             return
         drawing_id = frame.get("drawing_id")
         if drawing_id is not None:

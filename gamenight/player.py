@@ -61,7 +61,7 @@ class AsyncPlayer:
 
         Raises:
             GameNightUnreachable: If no game answers.
-            GameNightRefused: If it does not let this player in, as with a seat that is not its own.
+            GameNightRefused: If it does not let this player in, as with a seat that is not its own, or not in time (``busy``).
         """
         self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._resend())]
         try:
@@ -169,6 +169,8 @@ class AsyncPlayer:
     async def _resend(self) -> None:
         while True:
             await asyncio.sleep(PATIENCE_S / 2)
+            if self.talk.join_again:
+                await self._socket.send(orjson.dumps(self.talk.join()))
             if self.talk.joined:
                 for one in self.talk.outbox.due(time.monotonic(), PATIENCE_S):
                     await self._socket.send(orjson.dumps(one))
@@ -177,7 +179,7 @@ class AsyncPlayer:
         """Wait until the frames that come make something true.
 
         Raises:
-            GameNightRefused: If the game refuses this player, or the drawing.
+            GameNightRefused: If the game refuses this player, or the drawing, or has put joining off until now.
             GameNightSilent: If it takes too long, with a socket.
             GameNightUnreachable: If it takes too long, without.
         """
@@ -192,8 +194,13 @@ class AsyncPlayer:
                 async with asyncio.timeout(deadline - time.monotonic()):
                     await self._changed.wait()
             except TimeoutError:
-                if not self.talk.joined:
+                if self.talk.put_off and drawing_id is None:
+                    raise self.talk.put_off from None
+                if not self.talk.joined and not self.talk.put_off:
                     raise GameNightUnreachable(self.url, self._why or "it does not answer", drawing_id) from None
                 again = "ask again" if drawing_id is None else f"ask again with drawing_id {drawing_id}"
-                why = f"{otherwise} after {self._wait_s:g} s: see {self.url}/healthz, and {again}"
+                cause = (
+                    f"the game still puts joining off: {self.talk.put_off}" if self.talk.put_off else f"see {self.url}/healthz"
+                )
+                why = f"{otherwise} after {self._wait_s:g} s: {cause}, and {again}"
                 raise GameNightSilent(why, drawing_id) from None

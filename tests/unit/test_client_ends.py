@@ -149,6 +149,46 @@ async def test_what_cannot_be_sent_is_refused_and_does_not_stand_in_the_way_of_w
     assert len(game.corrections) == 1, "nothing was withdrawn without being asked for"
 
 
+class Busy(Game):
+    """Puts off so many joins after ``free`` ones, which is what an address with too many of them is told."""
+
+    def __init__(self, put_off: int, free: int = 0, hang_up_on: frozenset[int] = frozenset()) -> None:
+        super().__init__(hang_up_on)
+        self.put_off, self.free = put_off, free
+
+    def join(self, frame: Any) -> Any:
+        if self.free or not self.put_off:
+            self.free = max(0, self.free - 1)
+            yield from super().join(frame)
+        else:
+            self.put_off -= 1
+            yield {"type": "error", "code": "busy", "message": "too many joins from your address: try again in 1 s"}
+
+
+async def test_a_join_that_the_game_puts_off_is_said_again_also_on_a_later_socket(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("gamenight.player.PATIENCE_S", 0.2)
+    game = Busy(put_off=2)
+    async with playing(game) as url, AsyncPlayer(url, "Ada", wait_s=4) as ada:
+        game.hang_up_on, game.put_off = frozenset({1}), 2
+        drawing = await ada.draw(SEVEN)
+
+    assert drawing.saved
+    assert game.put_off == 0
+
+
+async def test_who_is_not_let_in_in_time_is_told_what_the_game_says(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("gamenight.player.PATIENCE_S", 0.2)
+    async with playing(Busy(put_off=999)) as url:
+        with pytest.raises(GameNightRefused, match=r"too many joins from your address.*\(busy\)"):
+            await AsyncPlayer(url, "Ada", wait_s=0.6).__aenter__()
+    later = Busy(put_off=999, free=1, hang_up_on=frozenset({1}))
+    async with playing(later) as url, AsyncPlayer(url, "Ada", wait_s=0.8) as ada:
+        with pytest.raises(GameNightSilent, match=r"too many joins from .*ask again with drawing_id") as silent:
+            await ada.draw(SEVEN)
+
+    assert str(silent.value.drawing_id) in ada.talk.drawings
+
+
 class Unhurried(random.Random):
     """Chance that spreads nobody."""
 
