@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from api.play.frames import (
     ERROR_CODES,
+    Check,
     Error,
     Forgotten,
     Guess,
@@ -17,6 +18,7 @@ from api.play.frames import (
     MemoryFile,
     Missed,
     ModelChanged,
+    Question,
     Receipt,
     RoomChanged,
     Saved,
@@ -29,6 +31,8 @@ from contracts.settings import Settings
 _TO_PLAYER: Final[tuple[type[BaseModel], ...]] = (
     Joined,
     Saved,
+    Question,
+    Check,
     Forgotten,
     Guess,
     Missed,
@@ -76,8 +80,9 @@ def document(version: str, settings: Settings) -> dict[str, Any]:
         "address": "/ws/watch",
         "servers": _servers(games),
         "description": "The dashboard: a `snapshot` of models, scores, rebuilds and players; then `scores` that changed "
-        "(absolute counts), `model` (as players are told, and also for `learned` and `endpoint`), `training` and `online`, at "
-        "most five times a second. It accepts no messages.",
+        "(absolute counts), `model` (as players are told, and also for `learned` and `endpoint`), `training`, `online` and "
+        "`honest` (estimates of a model's accuracy), at most five times a second. They have no schema here. "
+        "It accepts no messages.",
         "messages": {},
     }
     return {

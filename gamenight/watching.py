@@ -10,7 +10,7 @@ PATH: Final = "/ws/watch"
 
 
 async def async_watch(url: str = HERE) -> AsyncIterator[dict[str, Any]]:
-    """Yield the frames of the dashboard, which /asyncapi describes: first ``snapshot``, and again after each interruption.
+    """Yield the frames of the dashboard, which /asyncapi names: first ``snapshot``, and again after each interruption.
 
     Raises:
         GameNightUnreachable: If no game answers at the beginning; later it is waited for.

@@ -8,6 +8,9 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
+from api.play import frames
+from api.play.frames import _FromServer
+from api.play.messages import MESSAGES
 from contracts.events import EVENTS, TOPICS, ModelPromoted, RetrainModel, decode
 from contracts.ports import Bus
 from producers.bus import open_bus
@@ -175,9 +178,11 @@ def test_every_event_and_topic_is_in_the_asyncapi_document_and_on_its_page(addre
         assert f"#/components/messages/{event.__name__}" in str(document["channels"][event.topic])
         assert event.__name__ in page
     assert set(TOPICS) | {"play"} <= set(document["channels"])
-    assert {"Join", "Draw", "Correct", "Withdraw", "Joined", "Saved", "Guess", "Receipt"} <= set(
-        document["channels"]["play"]["messages"]
-    )
+    to_players = {
+        frame.__name__ for frame in vars(frames).values() if isinstance(frame, type) and issubclass(frame, _FromServer)
+    }
+    from_players = {message.__name__ for message in MESSAGES.values()}
+    assert set(document["channels"]["play"]["messages"]) == from_players | to_players - {"_FromServer"}
 
 
 def test_every_reference_of_the_asyncapi_document_leads_somewhere(address):
