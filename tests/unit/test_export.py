@@ -167,6 +167,9 @@ def test_the_document_has_each_column_and_its_questions_are_answered(files: dict
     assert len(queries) >= 6
     for query in queries:
         assert duckdb.sql(query.replace("guesses.parquet", str(files["parquet"]))).fetchall(), query
+    of_guesses = [query for query in queries if "correct" in query]
+    assert len(of_guesses) >= 6
+    assert [query for query in of_guesses if "NOT shadow" not in query and "NOT s.shadow" not in query] == []
     [best] = [query for query in queries if "arg_max" in query]
     found = duckdb.sql(best.replace("guesses.parquet", str(files["parquet"]))).fetchall()
     assert (len(found), found[0][1:3]) == (10, ("river", 100.0))
