@@ -42,7 +42,10 @@ def _nobody(status: int, why: str, **missing: str) -> Problem:
     return Problem(status, "No answer", f"no answer of {why}: ask again, or ask other models", missing=missing)
 
 
-WHERE: Final = "one is in .gamenight/secrets/api_keys, after app:, and `gamenight keys add NAME` makes another"
+WHERE: Final = (
+    "one is in secrets/api_keys of the game's home (GAMENIGHT_HOME; else .gamenight), after app:,"
+    " and `gamenight keys add NAME` makes another"
+)
 """Tells where to find or make a key."""
 
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
@@ -110,7 +113,7 @@ OPENAPI: Final[dict[str, Any]] = {
             "name": "models",
             "in": "query",
             "required": False,
-            "description": "With image/png only: one model, several separated by commas, `champion` or `all`.",
+            "description": "With image/png only: one model, several (by commas, or repeated), `champion` or `all`.",
             "schema": {"type": "string", "default": CHAMPION},
         }
     ],

@@ -6,6 +6,7 @@ a JSON text has at most as many values as commas and brackets, and a wrong one i
 
 import base64
 import binascii
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -132,6 +133,39 @@ def read_request(body: bytes) -> PredictRequest:
         errors = wrong.errors(include_url=False, include_input=False, include_context=False)
         told = "; ".join(f"{'.'.join(str(part)[:30] for part in e['loc'])}: {e['msg'][:160]}".lstrip(": ") for e in errors[:2])
         raise not_understood(told.replace("Value error, ", "")) from None
+
+
+def models_of_address(given: Sequence[tuple[str, str]], in_address: bool) -> str | list[str]:
+    """Return the models that the parameters of the address name.
+
+    Args:
+        given: The parameters, as name and value.
+        in_address: Whether they may name models, which a request in JSON does in its body.
+
+    Raises:
+        Problem: If there is a parameter that would be passed by.
+    """
+    for name, _ in given:
+        if name != "models":
+            raise not_understood(f"{name[:30]}: the address has no such parameter; it has models, for a body that is a PNG")
+        if not in_address:
+            raise not_understood('models: a request in JSON names them in its body, as "models", not in the address')
+    names = ",".join(value for _, value in given).split(",")
+    return CHAMPION if names == [""] else names
+
+
+def is_png(content_type: str, content_encoding: str) -> bool:
+    """Say whether a body is a PNG by its headers; else it is read as JSON, whatever its type is called.
+
+    Raises:
+        Problem: If it is neither, so that nobody is told that a picture is no JSON.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    if content_encoding.strip().lower() not in ("", "identity"):
+        raise not_understood(f"Content-Encoding: {content_encoding[:30]} is not read: send the body as it is")
+    if kind.startswith(("image/", "multipart/", "audio/", "video/")) and kind != "image/png":
+        raise not_understood(f"{kind[:60]}: send a PNG with Content-Type: image/png, or JSON")
+    return kind == "image/png"
 
 
 def pixels(image: list[float]) -> NDArray[np.uint8]:

@@ -149,6 +149,10 @@ def chosen(wish: str | Sequence[str], board: ModelBoard) -> tuple[list[str], dic
     Raises:
         Problem: If one of them does not exist.
     """
+    if not isinstance(wish, str) and len(wish) == 1:
+        wish = wish[0]
+    if not isinstance(wish, str) and {CHAMPION, ALL} & set(wish):
+        raise not_understood(f'models: "{CHAMPION}" and "{ALL}" stand alone, not in a list with others')
     if wish == CHAMPION:  # a bandit chooses for players, and an app is no player
         wish = [BLEND if board.catalog.policy.lead == "bandit" else board.catalog.policy.lead]
     elif wish == ALL:

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.apps.access import Access
 from api.apps.predict_docs import OPENAPI, answers
-from api.apps.predict_request import CHAMPION, MAX_BODY, Problem, read_request
+from api.apps.predict_request import MAX_BODY, Problem, is_png, models_of_address, read_request
 from api.apps.predict_response import Prediction
 from api.apps.predictor import Predictor
 from api.metrics import Metrics
@@ -47,8 +47,16 @@ def predict_router(
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             allowed = ("Authorization", "Content-Type", "X-API-Key")
-            handle = super().handle
-            self._cors = CORSMiddleware(handle, origins, ("POST",), allowed, expose_headers=EXPOSED)
+            self._cors = CORSMiddleware(self._answer, origins, ("POST",), allowed, expose_headers=EXPOSED)
+
+        async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["method"] == "POST":
+                await super().handle(scope, receive, send)
+                return
+            problem = Problem(405, "Method not allowed", f"{PATH} is asked by POST: see /docs")
+            await Response(orjson.dumps(problem.told), problem.status, {"Allow": "POST"}, "application/problem+json")(
+                scope, receive, send
+            )
 
         async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
             await self._cors(scope, receive, send)
@@ -88,9 +96,10 @@ def predict_router(
 
 async def _predict(predictor: Predictor, app: str, request: Request) -> Prediction:
     body = await _body(request)
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "image/png":
-        models = (request.query_params.get("models") or CHAMPION).split(",")
-        return await predictor.predict_png(app, body, models[0] if len(models) == 1 else models)
+    png = is_png(request.headers.get("content-type", ""), request.headers.get("content-encoding", ""))
+    models = models_of_address(request.query_params.multi_items(), png)
+    if png:
+        return await predictor.predict_png(app, body, models)
     return await predictor.predict(app, read_request(body))
 
 

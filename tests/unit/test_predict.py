@@ -109,7 +109,14 @@ def test_a_png_may_be_the_whole_body(bus, address):
     with answering(bus, heard=heard):
         answer = ask(address, content=png(BAR), headers={"Content-Type": "image/png"}, params={"models": "river,xgboost"})
 
-    assert list(answer.json()["models"]) == ["river", "xgboost"]
+        again = ask(
+            address,
+            content=png(BAR),
+            headers={"Content-Type": "image/png"},
+            params=[("models", "river"), ("models", "xgboost")],
+        )
+
+    assert list(answer.json()["models"]) == list(again.json()["models"]) == ["river", "xgboost"]
     assert (heard[0].raster, heard[0].models) == (BAR.tobytes(), ["river", "xgboost"])
 
 
@@ -120,6 +127,8 @@ def test_a_png_may_be_the_whole_body(bus, address):
         (["xgboost", "river"], ["xgboost", "river"], ["xgboost", "river"]),
         (["river", "everyone", "river"], None, ["river", "everyone"]),
         ("champion", None, ["everyone"]),
+        (["champion"], None, ["everyone"]),
+        (["all"], None, list(MODELS)),
         ("all", None, list(MODELS)),
     ],
     ids=str,
@@ -224,6 +233,28 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "no PNG": ({"json": {"png": "AAAA"}}, 422, "not a PNG"),
     "an unknown model": ({"json": {"strokes": SEVEN, "models": "gpt"}}, 422, "'gpt': ask one of everyone"),
     "no models": ({"json": {"strokes": SEVEN, "models": []}}, 422, "models"),
+    "champion beside another": (
+        {"json": {"strokes": SEVEN, "models": ["champion", "river"]}},
+        422,
+        '"champion" and "all" stand alone, not in a list',
+    ),
+    "a parameter that is none": (
+        {"content": png(BAR), "headers": {"Content-Type": "image/png"}, "params": {"model": "river"}},
+        422,
+        "model: the address has no such parameter; it has models",
+    ),
+    "models of JSON in the address": (
+        {"json": {"strokes": SEVEN}, "params": {"models": "river"}},
+        422,
+        "names them in its body",
+    ),
+    "a JPEG as the body": (
+        {"content": b"\xff\xd8", "headers": {"Content-Type": "image/jpeg; q=1"}},
+        422,
+        "image/jpeg: send a PNG with Content-Type: image/png",
+    ),
+    "a form": ({"files": {"png": png(BAR)}}, 422, "multipart/form-data: send a PNG with Content-Type: image/png"),
+    "gzip": ({"json": {"strokes": SEVEN}, "headers": {"Content-Encoding": "gzip"}}, 422, "gzip is not read"),
     "too much": ({"content": b"x" * 2_000_000}, 413, "at most"),
     "too much, in parts": ({"content": (b"x" * 100_000 for _ in range(20))}, 413, "at most"),
 }
@@ -239,6 +270,17 @@ def test_what_cannot_be_read_is_refused_in_one_line(address, what):
     assert told in answer.json()["detail"]
     assert "\n" not in answer.json()["detail"]
     assert answer.json()["status"] == status
+
+
+def test_another_method_is_refused_as_every_error_is(address):
+    answer = httpx.get(f"http://{address}/api/predict", timeout=DEADLINE_S, trust_env=False)
+
+    assert (answer.status_code, answer.headers["content-type"], answer.headers["allow"]) == (
+        405,
+        "application/problem+json",
+        "POST",
+    )
+    assert (answer.json()["status"], answer.json()["detail"]) == (405, "/api/predict is asked by POST: see /docs")
 
 
 DRAW = {"type": "draw", "drawing_id": "0b6d2c1e-5b6f-4a53-9d0e-2f1f6c1f0a77", "width": 1, "height": 1, "final": True}
