@@ -121,7 +121,7 @@ class App:
             patience_s: How long a question is asked again while the game is busy, in seconds.
         """
         self._key, self._url, self._patience_s = key, url, patience_s
-        self._http = httpx.Client(base_url=url, timeout=_TIMEOUT_S, trust_env=False)
+        self._http = httpx.Client(base_url=str(url), timeout=_TIMEOUT_S, trust_env=False)
 
     def predict(
         self,
@@ -172,7 +172,7 @@ class AsyncApp:
     def __init__(self, key: str, url: str = HERE, *, patience_s: float = 10.0) -> None:
         """Keep a connection for all questions, see `App`."""
         self._key, self._url, self._patience_s = key, url, patience_s
-        self._http = httpx.AsyncClient(base_url=url, timeout=_TIMEOUT_S, trust_env=False)
+        self._http = httpx.AsyncClient(base_url=str(url), timeout=_TIMEOUT_S, trust_env=False)
 
     async def predict(
         self,

@@ -3,14 +3,15 @@
 import asyncio
 import threading
 import weakref
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from typing import Any, Final, Self, TypeVar
 from uuid import UUID
 
 from contracts.events import Device
 from gamenight.conversation import PenPath, SeenDrawing, SeenReceipt
-from gamenight.player import WAIT_S, AsyncPlayer
+from gamenight.errors import GameNightError
+from gamenight.player import LEFT, WAIT_S, AsyncPlayer
 from gamenight.sockets import HERE
 from gamenight.watching import async_watch
 
@@ -121,6 +122,11 @@ class Player:
         finally:
             self._loop.close()
 
+    def _do(self, ask: Callable[[AsyncPlayer], Coroutine[Any, Any, Result]]) -> Result:
+        if not self._dropped.alive:
+            raise GameNightError(LEFT)
+        return self._loop.run(ask(self._player))
+
     @property
     def player_id(self) -> str:
         """Who this is, for the game and its operators."""
@@ -157,17 +163,17 @@ class Player:
         drawing_id: UUID | None = None,
     ) -> SeenDrawing:
         """Send a drawing and wait for its guesses, see `AsyncPlayer.draw`."""
-        return self._loop.run(
-            self._player.draw(strokes, size=size, final=final, asked=asked, device=device, drawing_id=drawing_id)
+        return self._do(
+            lambda player: player.draw(strokes, size=size, final=final, asked=asked, device=device, drawing_id=drawing_id)
         )
 
     def correct(self, drawing: SeenDrawing | UUID, label: int) -> SeenReceipt:
         """Say what a drawing is and wait for the receipts, see `AsyncPlayer.correct`."""
-        return self._loop.run(self._player.correct(drawing, label))
+        return self._do(lambda player: player.correct(drawing, label))
 
     def withdraw(self, drawing: SeenDrawing | UUID) -> SeenReceipt:
         """Take back what was said of a drawing, see `AsyncPlayer.withdraw`."""
-        return self._loop.run(self._player.withdraw(drawing))
+        return self._do(lambda player: player.withdraw(drawing))
 
 
 def watch(url: str = HERE) -> Iterator[dict[str, Any]]:
@@ -183,6 +189,6 @@ def watch(url: str = HERE) -> Iterator[dict[str, Any]]:
             yield frame
     finally:
         try:
-            loop.run(frames.aclose())  # type: ignore[attr-defined]
+            loop.run(frames.aclose())
         finally:
             loop.close()

@@ -112,6 +112,18 @@ class SeenReceipt:
         return self.outcomes.get("joiner") or self.outcomes.get("learner") or next(iter(self.outcomes.values()), "")
 
 
+def drawing_id_of(drawing: "SeenDrawing | UUID | str") -> UUID:
+    """Return the id of a drawing, which may be given as text.
+
+    Raises:
+        GameNightRefused: If it is none.
+    """
+    try:
+        return drawing.drawing_id if isinstance(drawing, SeenDrawing) else UUID(str(drawing))
+    except ValueError:
+        raise GameNightRefused("invalid", f"{drawing!r}: neither a drawing nor the id of one, a UUID") from None
+
+
 class Conversation:
     """What a player has said and seen, over all their sockets."""
 
@@ -167,11 +179,18 @@ class Conversation:
         A finished drawing that is known already is the same one: what was seen of it stays, but for why it was not taken.
 
         Raises:
-            GameNightRefused: If it is larger than the game takes, or no JSON can hold it.
+            GameNightRefused: If it is larger than the game takes, or its strokes are none, or no JSON can hold it.
         """
-        points = [[[round(float(value), 2) for value in point] for point in stroke] for stroke in strokes]
+        try:
+            points = [[[round(float(value), 2) for value in point] for point in stroke] for stroke in strokes]
+        except (TypeError, ValueError) as wrong:
+            told = f"strokes: a list of pen paths, each a list of (x, y) or (x, y, milliseconds); {wrong}"
+            raise GameNightRefused("invalid", told) from wrong
         side = max([_SIDE, *(value for stroke in points for point in stroke for value in point[:2])])
-        width, height = size or (side, side)
+        try:
+            width, height = size or (side, side)
+        except (TypeError, ValueError):
+            raise GameNightRefused("invalid", f"size: width and height of the canvas, not {size!r}") from None
         frame: dict[str, Any] = {
             "type": "draw",
             "drawing_id": str(drawing_id),

@@ -13,8 +13,8 @@ from uuid import UUID, uuid4
 import orjson
 
 from contracts.events import Device
-from gamenight.conversation import Conversation, PenPath, SeenDrawing, SeenReceipt
-from gamenight.errors import GameNightSilent, GameNightUnreachable
+from gamenight.conversation import Conversation, PenPath, SeenDrawing, SeenReceipt, drawing_id_of
+from gamenight.errors import GameNightError, GameNightSilent, GameNightUnreachable
 from gamenight.outbox import ClientFrame
 from gamenight.sockets import HERE, LastingSocket
 
@@ -22,6 +22,7 @@ PATIENCE_S: Final = 6.0
 """What is not answered for so long, in seconds, is sent again; so is all of it after each new socket."""
 WAIT_S: Final = 15.0
 """How long a method waits for the game, in seconds, unless it is told otherwise."""
+LEFT: Final = "this player has left: make another one, with the same `seat` to be the same player"
 _PATH: Final = "/ws/play"
 
 
@@ -55,6 +56,7 @@ class AsyncPlayer:
         self._why = ""
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._left = False
 
     async def __aenter__(self) -> Self:
         """Join the game.
@@ -79,6 +81,7 @@ class AsyncPlayer:
 
     async def aclose(self) -> None:
         """Leave the game; what was not acknowledged is not sent any more."""
+        self._left = True
         try:
             await self._socket.close()
         finally:
@@ -112,8 +115,10 @@ class AsyncPlayer:
             GameNightRefused: If the game does not take the drawing.
             GameNightSilent: If it was not answered in time; its ``drawing_id`` waits for the same drawing once more.
             GameNightUnreachable: If the game has gone, and did not come back in time.
+            GameNightError: If this player has not joined by ``async with``, or has left.
         """
-        named = drawing_id or uuid4()
+        self._in_game()
+        named = uuid4() if drawing_id is None else drawing_id_of(drawing_id)
         frame = self.talk.draw(named, strokes, size, final, asked, device)
         drawing = self.talk.drawings[str(named)]
         await self._say(frame, final)
@@ -129,13 +134,19 @@ class AsyncPlayer:
         return await self._teach(drawing, self.talk.withdraw)
 
     async def _teach(self, drawing: SeenDrawing | UUID, say: Callable[[UUID, UUID], ClientFrame]) -> SeenReceipt:
-        drawing_id = drawing if isinstance(drawing, UUID) else drawing.drawing_id
-        correction_id = uuid4()
+        self._in_game()
+        drawing_id, correction_id = drawing_id_of(drawing), uuid4()
         frame = say(drawing_id, correction_id)
         receipt = self.talk.receipts[str(correction_id)]
         await self._say(frame, True)
         await self._until(lambda: receipt.whole, "the correction has no receipt of all who learn", drawing_id)
         return receipt
+
+    def _in_game(self) -> None:
+        if self._left:
+            raise GameNightError(LEFT)
+        if not self._tasks:
+            raise GameNightError("this player has not joined: use `async with AsyncPlayer(...) as player`")
 
     # --- the socket
 
@@ -156,7 +167,7 @@ class AsyncPlayer:
         self._changed = asyncio.Event()
 
     async def _listen(self) -> None:
-        async with aclosing(self._socket.frames()) as frames:  # type: ignore[type-var]
+        async with aclosing(self._socket.frames()) as frames:
             async for frame in frames:
                 self.talk.receive(frame)
                 if frame["type"] == "joined":

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from math import inf
 from typing import Any, Final
@@ -33,7 +33,7 @@ def socket_url(url: str, path: str) -> str:
         GameNightUnreachable: If it is no address.
     """
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(str(url))
     except ValueError as wrong:
         raise GameNightUnreachable(url, wrong) from wrong
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
@@ -94,7 +94,7 @@ class LastingSocket:
         self._socket: ClientConnection | None = None
         self._done = asyncio.Event()
 
-    async def frames(self) -> AsyncIterator[dict[str, Any]]:
+    async def frames(self) -> AsyncGenerator[dict[str, Any], None]:
         """Yield what the game sends, for ever: until `close`, or until this is cancelled."""
         wait_s = _FIRST_S
         while not self._done.is_set():

@@ -1,7 +1,6 @@
 """Follows the dashboard's socket: a snapshot of all models, then each change (way 2)."""
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Final
 
 from gamenight.sockets import HERE, LastingSocket, knock
@@ -9,17 +8,34 @@ from gamenight.sockets import HERE, LastingSocket, knock
 PATH: Final = "/ws/watch"
 
 
-async def async_watch(url: str = HERE) -> AsyncIterator[dict[str, Any]]:
-    """Yield the frames of the dashboard, which /asyncapi names: first ``snapshot``, and again after each interruption.
+class Watching(AsyncIterator[dict[str, Any]]):
+    """The frames of the dashboard, for ever, until `aclose`.
 
-    Raises:
-        GameNightUnreachable: If no game answers at the beginning; later it is waited for.
+    It is no generator: whoever breaks off a loop over one that loops over another has both closed at the same time by asyncio.
     """
-    await knock(url, PATH, {})
-    socket = LastingSocket(url, PATH, lambda: None, lambda why: None)
-    try:
-        async with aclosing(socket.frames()) as frames:  # type: ignore[type-var]
-            async for frame in frames:
-                yield frame
-    finally:
-        await socket.close()
+
+    def __init__(self, url: str) -> None:
+        """Keep the address; the first frame connects."""
+        self._url = url
+        self._frames: AsyncGenerator[dict[str, Any], None] | None = None
+
+    async def __anext__(self) -> dict[str, Any]:
+        """Return the next frame.
+
+        Raises:
+            GameNightUnreachable: If no game answers at the beginning; later it is waited for.
+        """
+        if self._frames is None:
+            await knock(self._url, PATH, {})
+            self._frames = LastingSocket(self._url, PATH, lambda: None, lambda why: None).frames()
+        return await anext(self._frames)
+
+    async def aclose(self) -> None:
+        """Close the socket."""
+        if self._frames is not None:
+            await self._frames.aclose()
+
+
+def async_watch(url: str = HERE) -> Watching:
+    """Return the frames of the dashboard, which /asyncapi names: first ``snapshot``, and again after each interruption."""
+    return Watching(url)

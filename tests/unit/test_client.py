@@ -137,8 +137,8 @@ async def test_a_drawing_that_is_too_large_for_a_frame_is_refused_and_does_not_s
     assert drawing.saved
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8000", "http://[", "", "http://", "ftp://game"])
-def test_what_is_no_address_is_told_as_that(url: str):
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "http://[", "", "http://", "ftp://game", 8310])
+def test_what_is_no_address_is_told_as_that(url: Any):
     for ask in (lambda: Player(url), lambda: next(watch(url)), lambda: App("key", url).predict(SEVEN)):
         with pytest.raises(GameNightUnreachable, match="no game at"):
             ask()
@@ -202,7 +202,7 @@ async def test_a_watcher_has_a_snapshot_and_the_changes_and_again_after_an_inter
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         frames = async_watch(url)
         seen = [await anext(frames) for _ in range(4)]
-        await frames.aclose()  # type: ignore[attr-defined]
+        await frames.aclose()
         blocking = watch(url)
         first = await asyncio.to_thread(next, blocking)
         await asyncio.to_thread(blocking.close)  # type: ignore[attr-defined]

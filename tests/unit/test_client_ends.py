@@ -5,7 +5,10 @@ import gc
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 from uuid import uuid4
@@ -16,7 +19,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from gamenight.blocking import _LoopThread
-from gamenight.client import AsyncPlayer, GameNightRefused, GameNightSilent, Player, watch
+from gamenight.client import AsyncPlayer, GameNightError, GameNightRefused, GameNightSilent, Player, watch
 from gamenight.conversation import Conversation
 from gamenight.sockets import LastingSocket
 from tests.fake_game import Game, playing
@@ -147,6 +150,68 @@ async def test_what_cannot_be_sent_is_refused_and_does_not_stand_in_the_way_of_w
 
     assert learned.outcome == "learned"
     assert len(game.corrections) == 1, "nothing was withdrawn without being asked for"
+
+
+async def test_what_is_no_drawing_or_no_id_is_told_in_one_line_at_once():
+    async with playing(Game()) as url, AsyncPlayer(url, "Ada", wait_s=2) as ada:
+        drawing = await ada.draw(SEVEN, drawing_id=str(uuid4()))  # type: ignore[arg-type]
+        wrong: list[tuple[Callable[[], Any], str]] = [
+            (lambda: ada.draw(SEVEN, drawing_id="abc"), "'abc': neither a drawing nor the id of one"),  # type: ignore[arg-type]
+            (lambda: ada.correct("x", 7), "'x': neither a drawing nor the id of one"),  # type: ignore[arg-type]
+            (lambda: ada.withdraw(None), "None: neither a drawing"),  # type: ignore[arg-type]
+            (lambda: ada.draw(SEVEN[0]), "strokes: a list of pen paths, each a list of"),  # type: ignore[arg-type]
+            (lambda: ada.draw([[("a", "b")]]), "strokes: a list of pen paths, each a list of"),  # type: ignore[list-item]
+            (lambda: ada.draw(SEVEN, size=300), "size: width and height"),  # type: ignore[arg-type]
+        ]
+        for ask, told in wrong:
+            with pytest.raises(GameNightRefused, match=told) as refused:
+                await ask()
+            assert "\n" not in str(refused.value)
+        assert (await ada.correct(str(drawing.drawing_id), 7)).outcome == "learned"  # type: ignore[arg-type]
+
+
+async def test_who_has_not_joined_or_has_left_is_told_so_at_once():
+    async with playing(Game()) as url:
+        ada = AsyncPlayer(url, "Ada")
+        with pytest.raises(GameNightError, match="not joined: use `async with"):
+            await ada.draw(SEVEN)
+        async with ada:
+            drawing = await ada.draw(SEVEN)
+        with pytest.raises(GameNightError, match="this player has left"):
+            await ada.correct(drawing, 7)
+
+        def script() -> None:
+            with Player(url, "Bob") as bob:
+                pass
+            for ask in (lambda: bob.draw(SEVEN), lambda: bob.correct(drawing, 7), lambda: bob.withdraw(drawing)):
+                with pytest.raises(GameNightError, match="this player has left"):
+                    ask()
+
+        await asyncio.to_thread(script)
+
+
+def test_a_watch_that_is_broken_off_ends_without_a_word():
+    """It looped over a generator in a generator, both of which asyncio closed at its end: the one was running in the other."""
+    program = """
+import asyncio, sys
+from gamenight.client import async_watch
+
+async def look():
+    async for frame in async_watch(sys.argv[1]):
+        print(frame["type"])
+        break
+
+asyncio.run(look())
+"""
+    served = Served(quiet)
+    try:
+        run = subprocess.run(
+            [sys.executable, "-c", program, served.url], capture_output=True, text=True, timeout=30, check=False
+        )
+    finally:
+        served.close()
+
+    assert (run.stdout, run.stderr) == ("snapshot\n", "")
 
 
 class Busy(Game):

@@ -111,8 +111,15 @@ def test_when_an_object_is_merged_meanwhile_all_are_listed_anew(bucket: Bucket):
 
 
 def test_what_is_not_there_is_told_in_one_line(bucket: Bucket, monkeypatch: pytest.MonkeyPatch):
-    with pytest.raises(GameNightError, match="no column colour: there is drawing_id"):
+    with pytest.raises(GameNightError, match="no column colour: there is offset, partition, drawing_id"):
         fetch_examples(SETTINGS, columns=["colour"])
+    with pytest.raises(GameNightError, match=r"no column colour: there is .*drawing_id, .*raster, .*guesses$"):
+        fetch_examples(SETTINGS, columns=["label", "colour"])
+    assert "raster" in fetch_examples(SETTINGS, columns="raster")
+    with pytest.raises(GameNightError, match=r"since: a datetime, .* not '2026-11-30'"):
+        fetch_examples(SETTINGS, since="2026-11-30")  # type: ignore[arg-type]
+    with pytest.raises(GameNightError, match='have no rasters: fetch them with "raster"'):
+        pixels(fetch_examples(SETTINGS, columns=[]))
     bucket.objects.clear()
     with pytest.raises(GameNightError, match="s3://gamenight/examples/ is empty"):
         fetch_examples(SETTINGS)
