@@ -149,13 +149,16 @@ $(TOOLS)/web.stamp: .venv/dev.stamp $(WEB)
 
 # Locks: exact versions with hashes, for every platform, and no addresses.
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 $(UPGRADE)
-INS := requirements/main.in $(filter-out requirements/main.in,$(wildcard requirements/*.in trainers/images/*/requirements*.in tests/bench/peer_jobs/*.in))
+# Where images are: with us, and where GAMENIGHT_IMAGES says.
+IMAGE_FOLDERS := $(sort trainers/images $(subst :, ,$(GAMENIGHT_IMAGES)))
+INS := requirements/main.in $(filter-out requirements/main.in,$(wildcard requirements/*.in $(IMAGE_FOLDERS:%=%/*/requirements*.in) tests/bench/peer_jobs/*.in))
 
 lock: setup-dev  ## resolve all requirements anew (UPGRADE=--upgrade for newer versions)
 	@for file in $(INS); do \
 	  echo "$$file"; \
-	  case $$file in requirements/main.in|*/images/*|*/peer_jobs/*|*/uv.in|*/s3.in|*/awscli.in) same=;; \
-	    */notebook.in) same="-c requirements/main.txt -c requirements/dev.txt";; *) same="-c requirements/main.txt";; esac; \
+	  case $$file in requirements/main.in|requirements/uv.in|requirements/s3.in|requirements/awscli.in) same=;; \
+	    requirements/notebook.in) same="-c requirements/main.txt -c requirements/dev.txt";; \
+	    requirements/*) same="-c requirements/main.txt";; *) same=;; esac; \
 	  $(COMPILE) $$file $$same -o $${file%.in}.txt || exit 1; \
 	done
 	@cp $(WEB) $(TOOLS)/web/ && cd $(TOOLS)/web && $(CURDIR)/$(BIN)/npm install --package-lock-only --silent && cp package-lock.json $(CURDIR)/tests/web/

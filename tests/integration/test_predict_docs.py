@@ -21,6 +21,7 @@ from deploy.local.browser import find
 from gamenight.client import GameNightError, Player, fetch_examples
 from producers.bus import open_bus
 from tests.answering import answering
+from tests.conftest import ROOT
 from tests.product import product
 from tests.roster import BATCH_MODELS, MODELS
 from tests.serving import DEADLINE_S, eventually, get, serving
@@ -75,6 +76,7 @@ def test_the_examples_in_python_do_what_they_say_on_the_running_product_with_the
         played = told(sys.executable, "-c", snippet("python", address, page=CLIENT), **here)
         eventually(lambda: raster_of_a_seven(here) == ["784"])
         endpoints = told(sys.executable, "-c", endpoints_listed(), **here)
+        listed = json.loads("".join(told("bash", "-c", endpoints_by_the_command_line(), **here)))["Endpoints"]
         gathered = told(sys.executable, "-c", snippet("python async", address, page=CLIENT), **here)
 
     assert name == "app"
@@ -87,7 +89,7 @@ def test_the_examples_in_python_do_what_they_say_on_the_running_product_with_the
     assert re.fullmatch(r"outcome: (learned|weighted) mnist\d\+\d+ -> mnist\d\+\d+", played[8])
     assert re.fullmatch(r"predicted: 7 0\.\d\d \['everyone', 'river'\]", played[9])
     assert played[11].startswith("examples: {1: 1")
-    assert set(endpoints) == {f"gamenight-{name}" for name in BATCH_MODELS}
+    assert set(endpoints) == {one["EndpointName"] for one in listed} == {f"gamenight-{name}" for name in BATCH_MODELS}
     assert gathered == ["three at once: [1, 1, 1]"]
 
 
@@ -110,6 +112,13 @@ def endpoints_listed() -> str:
     """A program that prints the endpoints as sagemaker-local.md says boto3 reaches them."""
     [(client, imported)] = re.findall(r"^\| boto3 \| `(.+?)`, with `(.+?)`", SAGEMAKER, re.M)
     return f"import boto3\n{imported}\nfor one in {client}.list_endpoints()['Endpoints']: print(one['EndpointName'])"
+
+
+def endpoints_by_the_command_line() -> str:
+    """A script that lists the endpoints as sagemaker-local.md says the AWS command line reaches them."""
+    [exported] = re.findall(r"^\| SDK \| `(eval .+?)`", SAGEMAKER, re.M)
+    [asked] = re.findall(r"^\| `aws` \| after the `eval` .*?: `aws (.+?)`", SAGEMAKER, re.M)
+    return f"cd {ROOT} && {exported} && .tools/awscli/bin/aws --output json {asked}"
 
 
 def archived(settings: Settings) -> bool:

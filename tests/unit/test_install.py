@@ -3,6 +3,9 @@
 import asyncio
 import hashlib
 import json
+import os
+import re
+import subprocess
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -270,3 +273,26 @@ def test_the_lock_of_what_checks_the_types_of_the_pages_carries_digests_and_no_a
     assert "://" not in text
     assert "node_modules/typescript" in packages
     assert all(package["integrity"].startswith("sha512-") for package in packages.values())
+
+
+def test_lock_resolves_the_images_of_every_folder_that_the_settings_name(tmp_path: Path):
+    own = tmp_path / "own" / "forest"
+    own.mkdir(parents=True)
+    (own / "requirements.in").write_text("numpy\n")
+
+    def resolved(images: str) -> list[str]:
+        run = subprocess.run(
+            ["make", "--dry-run", "lock"],
+            cwd=ROOT,
+            env={**os.environ, "GAMENIGHT_IMAGES": images},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        [files] = re.findall(r"^for file in (.+?); do", run.stdout, re.MULTILINE)
+        return files.split()
+
+    ours = resolved("")
+    assert "trainers/images/xgboost/requirements.in" in ours
+    assert resolved(f"trainers/images:{own.parent}") == resolved(str(own.parent))
+    assert set(resolved(str(own.parent))) - set(ours) == {str(own / "requirements.in")}
