@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 from uuid import UUID
 
 from contracts.events import (
@@ -40,7 +40,8 @@ from producers.whole_log import all_records
 from trainers.jobs import Pause
 from trainers.named_commands import names
 
-STAGES: Final = frozenset({"joiner", "scorer", "learner", "evidence", "personal"})
+STAGES: Final[frozenset[str]] = frozenset(get_args(StageForgot.model_fields["stage"].annotation))
+"""The folds that hold something of players: each must say that it has forgotten one."""
 _SOURCES: Final = {
     "learning": ("drawings.v1", "answers.v1", "corrections.v1", "examples.v1"),
     "router": ("drawings.v1", "examples.v1"),

@@ -21,10 +21,10 @@ class TallyFold:
     """Counts each player's drawings and corrections, in order; memory holds the total, as it holds a learner's weights."""
 
     name = "tally"
-    schema = os.environ.get("TALLY_SCHEMA", "tally 1")
     sources = ("drawings.v1", "corrections.v1")
 
-    def __init__(self) -> None:
+    def __init__(self, schema: str) -> None:
+        self.schema = schema
         self._totals: dict[int, int] = {}
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
@@ -48,6 +48,7 @@ class TallyFold:
                 probabilities=[0.1] * 10,
                 final=event.final,
                 hops={},
+                at=event.at,
             )
             self._totals[origin.partition] += 1
             return (made,)
@@ -66,5 +67,5 @@ if __name__ == "__main__":
     settings = Settings.load()
     logs.configure(settings, "tally")
     worker = Worker(settings, "tally")
-    worker.fold(TallyFold())
+    worker.fold(TallyFold(os.environ.get("TALLY_SCHEMA", "tally 1")))
     worker.run()

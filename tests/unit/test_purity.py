@@ -119,6 +119,15 @@ def test_a_pure_module_says_of_each_event_that_it_makes_when_that_was():
     assert {name: faults for name, faults in found.items() if faults} == {}
 
 
+def test_the_fold_that_the_recipe_begins_with_is_pure_but_for_the_process_that_runs_it():
+    tree = ast.parse((Path(__file__).parents[1] / "integration" / "tallying.py").read_text())
+    *fold, runs = tree.body
+    tree.body = fold
+
+    assert isinstance(runs, ast.If)
+    assert impurities(tree) + unstamped(tree) == []
+
+
 @pytest.mark.parametrize(
     ("made", "faults"),
     [

@@ -1,6 +1,8 @@
 """What a process of the stream layer refuses before it connects, and the name that it joins by."""
 
 import asyncio
+import inspect
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,14 +14,18 @@ import pytest
 from api.folds import implausible
 from contracts.ports import Record
 from contracts.settings import Settings
-from deploy import audit
+from deploy import audit, replay
 from producers.bus import open_bus
 from producers.pace import Pace
 from streams.app import ROLES
 from streams.delivery import Delivery, Fork
+from streams.online_base import load_base
+from streams.refold.folds import fold_makers
+from streams.refold.kept_fold import ONLINE
 from streams.worker import SecondReader, Worker, member_name
 from tests.histories import example
 from tests.quiet import Quiet
+from trainers.forgetting_log import STAGES
 
 
 def test_a_fold_of_topics_that_cannot_meet_on_one_worker_is_refused(tmp_path: Path):
@@ -99,6 +105,26 @@ def test_the_folds_of_the_product_are_those_that_the_api_believes_and_the_audit_
 
     assert set(groups) == set(implausible.FOLDS)
     assert groups == audit.FOLDS
+    assert set(groups) == set(fold_makers(load_base(), None)), "the audit and the replay make it anew"
+    assert {*groups, ONLINE} == set(replay.FOLDS)
+    assert {name for name, make in fold_makers(load_base(), None).items() if make().name != name} == set()
+
+
+HOLDS_NO_PLAYER = {"drift"}
+"""The folds whose cells have nothing of any player, so that none has to be forgotten."""
+
+
+def test_a_fold_forgets_players_and_says_so_or_holds_none():
+    """Whoever is forgotten is certified when each stage has said so: a fold that is not asked could hold them for ever."""
+    makers = fold_makers(load_base(), None)
+    says = {
+        name
+        for name, make in makers.items()
+        if re.search(rf'StageForgot\((?:[^()]|\([^()]*\))*stage="{name}"', inspect.getsource(inspect.getmodule(type(make()))))
+    }
+
+    assert says == set(makers) - HOLDS_NO_PLAYER, "a fold handles PlayerForgotten and publishes StageForgot, or is on the list"
+    assert says == STAGES, "StageForgot.stage has it, so that the certificate waits for it"
 
 
 async def _handed(folder: Path, monkeypatch: pytest.MonkeyPatch, pace: Pace | None) -> list[int]:
