@@ -548,7 +548,7 @@ def test_a_rebuild_that_waits_for_a_forgetting_can_be_cancelled(monkeypatch):
 
 def test_a_rebuild_that_is_said_to_stop_promotes_nothing_although_it_came_that_far_meanwhile(monkeypatch):
     shop, outcome = Shop(), cancelling.outcome
-    shop._rebuilder._jobs = SimpleNamespace(stop=lambda name, pause: STOPPED)  # type: ignore[assignment]
+    shop._rebuilder._jobs = SimpleNamespace(stop=lambda name, pause: STOPPED, find=lambda name: STOPPED)  # type: ignore[assignment]
     shop.model_log.apply(shop.command)
     with ThreadPoolExecutor(1) as other:
         rebuilt = list[Future[tuple[str, str, str]]]()
