@@ -217,7 +217,7 @@ class Learner:
             number: The number of the partition's last lesson.
         """
         after = rows.copy()
-        after["eighths"], after["known"] = weigh(after)
+        after["eighths"], after["known"] = weigh(after, after["embedding"])
         if _restricted(cells, player_id):
             after["eighths"] = 0
         change = _Change(after, changed(before, after), [])

@@ -2,8 +2,8 @@
 
 What it rests on is the set of the player's labelled drawings, whatever their own model has forgotten of them:
 
-- A label counts as much as its lesson does (`streams.trust`, by the same judge): nothing of a newcomer, nothing that came over
-  the quota, nothing of a player who is restricted.
+- A label counts as much as its lesson does (`streams.trust`, by the same judge, but that drawings that are alike are not taken
+  for one): nothing of a newcomer, nothing that came over the quota, nothing of a player who is restricted.
 - The `NEWEST` of these count.
 - No player says of a model that it is wrong more often than their best one by more than one guess in `LEAD_SPREAD`, for the
   pick of the lead, or in `BLEND_SPREAD`, for the weights of the blend. So nobody moves two models apart by more than six

@@ -9,6 +9,9 @@ drawing, the player's label agrees with it or not, and that is evidence:
 - A lesson that disagrees counts only if the player knows the digit that the judge sees: somebody whose ones look like sevens
   calls real sevens sevens; somebody who swaps the two does not. And a label that is right of nothing counts nothing.
 - Where the judge is not sure, a lesson that disagrees counts if enough of the player's others of that kind agree.
+- Of the lessons that disagree the newest count: after the first `FIRST` different drawings that agree, one for each four more
+  where the judge is not sure, and one for each sixteen where it is. So whoever knows these rules cannot earn lies by what costs
+  nothing, the same clear drawing again and again, and pays for each with truths that teach everybody more.
 
 So people with odd hands, who teach the most, keep their lessons. The weights are a function of the set of the player's drawings
 and labels alone. They change for all lessons at once, back to the first, when what is known of the player changes. That is
@@ -27,7 +30,7 @@ from streams.additive import EIGHTHS, Floats
 from streams.player_memory import Rows, in_order
 from streams.shown_labels import NONE
 
-TRUST: Final = 2
+TRUST: Final = 3
 """The version of these rules: others begin a new series of lessons, so whoever changes a rule or a number raises it."""
 JUDGE_SCALE: Final = 1 << 30
 """The judge's weights are whole numbers, so that it says the same on every machine: this is a one."""
@@ -39,6 +42,15 @@ LATEST: Final = 24
 """How many of the latest of these must agree as well as all do, so that nobody lives on a good name for long."""
 KEPT: Final = 256
 """How many of a player's lessons count at most, the newest: nobody outweighs the base, and no change touches more."""
+FOR_ONE_UNSURE: Final = 4
+"""How many different drawings that agree a lesson takes that disagrees, where the judge is not sure."""
+FOR_ONE_SURE: Final = 16
+"""How many it takes where the judge is sure."""
+_AT_ONCE: Final = 32
+_ALIKE: Final = (995, 1000)
+"""From this cosine on, two drawings are one: a copy of which each point is moved by a pixel has 0.9994."""
+_PICTURE: Final = 32
+"""What embeddings are multiplied with before they are whole numbers: then what is alike is so on every machine."""
 LOOKS: Final = 16
 """What is known of a player is looked at again when there are this part or twice this part more drawings, and after sixteen at
 the latest: so 32 lessons are taught anew for a drawing on average at most, if drawings are labelled in their order."""
@@ -56,7 +68,7 @@ def judged(judge: NDArray[np.int64], features: Floats) -> tuple[int, bool]:
     return scores.index(best), best - second >= SURE * JUDGE_SCALE
 
 
-def weigh(rows: Rows) -> tuple[NDArray[np.int8], bool]:
+def weigh(rows: Rows, embeddings: NDArray[np.float32] | None = None) -> tuple[NDArray[np.int8], bool]:
     """Return the weight of each of a player's lessons in eighths, shape (n,), and whether the player is known.
 
     A newcomer's lessons are all whole: the model makes them small. A drawing whose label was withdrawn has no weight, nor has
@@ -64,6 +76,7 @@ def weigh(rows: Rows) -> tuple[NDArray[np.int8], bool]:
 
     Args:
         rows: All drawings that the player has labelled, as `streams.taught` keeps them, in any order.
+        embeddings: Those of the drawings, shape (n, size); None: no two drawings are taken for one.
     """
     labelled = rows["label"] != NONE
     counts = labelled & ~rows["over"]
@@ -85,7 +98,34 @@ def weigh(rows: Rows) -> tuple[NDArray[np.int8], bool]:
     weights = np.minimum(overall, np.where(agrees, EIGHTHS, disagreeing))
     weights = np.where(counts, np.minimum(weights, uses[rows["label"]]), 0)
     weights[order[:-KEPT]] = 0
+    disagreeing = order[(weights[order] > 0) & ~agrees[order]]
+    if len(disagreeing):
+        kept = order[-KEPT:]
+        good = kept[rows["sure"][kept] & agrees[kept]]
+        for odd, price in (
+            (disagreeing[~rows["sure"][disagreeing]], FOR_ONE_UNSURE),
+            (disagreeing[rows["sure"][disagreeing]], FOR_ONE_SURE),
+        ):
+            paid = max(0, _different(good, embeddings, FIRST + price * len(odd)) - FIRST) // price
+            weights[odd[: len(odd) - paid]] = 0
     return weights.astype(np.int8), True
+
+
+def _different(places: NDArray[np.intp], embeddings: NDArray[np.float32] | None, enough: int) -> int:
+    """Return how many of the drawings are like none before them, ``enough`` at most."""
+    if embeddings is None:
+        return min(len(places), enough)
+    pictures = np.rint(embeddings[places].astype(np.float64) * _PICTURE)
+    squares = np.einsum("nd,nd->n", pictures, pictures)
+    found, (part, whole) = 0, _ALIKE
+    for first in range(0, len(places), _AT_ONCE):
+        last = min(first + _AT_ONCE, len(places))
+        products = pictures[first:last] @ pictures[:last].T  # whole numbers below 2^53: exact
+        alike = (products > 0) & (products**2 * whole**2 >= np.outer(squares[first:last], squares[:last]) * part**2)
+        found += int((~np.tril(alike, first - 1).any(axis=1)).sum())
+        if found >= enough:
+            return enough
+    return found
 
 
 def believed(*agreements: tuple[int, int]) -> int:

@@ -28,21 +28,27 @@ class Drawings:
     """Probabilities by the base that the online model starts from. Shape (n, 10)."""
     labels: NDArray[np.int64]
 
-    def example(self, player: str, number: int, label: int | None = None, **fields: object) -> ExampleLabelled:
-        """Return a drawing by its number as an example with river's guess, labelled with its true digit by default."""
+    def example(
+        self, player: str, number: int, label: int | None = None, *, turn: int | None = None, **fields: object
+    ) -> ExampleLabelled:
+        """Return a drawing by its number as an example with river's guess, labelled with its true digit by default.
+
+        ``turn``: when the player draws it, and may draw it again, as another drawing; None: drawings are drawn in their order.
+        """
         number = int(number)
         said = self.shared[number].tolist()
         river = shown(int(np.argmax(said))).model_copy(update={"probabilities": said})
         read = Features(raster=self.rasters[number].tobytes(), embedding=self.embeddings[number].tobytes(), reader=self.reader)
         label = int(self.labels[number]) if label is None else label
+        again = "" if turn is None else f" in turn {turn}"
         given = {
-            "correction": f"{player} said {number}",
-            "at": number,
+            "correction": f"{player} said {number}{again}",
+            "at": number if turn is None else turn,
             "player_id": player,
             "features": read,
             "guesses": [river],
         }
-        return example(f"{player} {number}", label, **given | fields)
+        return example(f"{player} {number}{again}", label, **given | fields)
 
 
 @cache

@@ -19,7 +19,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from contracts.events import CorrectionReceipt, LessonTaught
+from contracts.events import CorrectionReceipt, ExampleLabelled, LessonTaught
 from contracts.ports import Origin
 from producers.handwriting import handwriting
 from streams.embedding import EmbeddingNetwork
@@ -27,7 +27,7 @@ from streams.learner import Learner
 from streams.make_base import judge
 from streams.online_base import Base, load_base
 from streams.online_model import OnlineModel, newcomers_share
-from streams.trust import judged
+from streams.trust import JUDGE_SCALE, SURE, judged
 from tests.histories import MemoryCells
 from tests.writers import Drawings, drawings
 
@@ -73,6 +73,13 @@ class Given:
     label: int
     honest: bool
     """Whether the player never lies."""
+    turn: int | None = None
+    """When it is drawn, by whoever draws the same again; None: drawings are drawn in their order."""
+
+    @property
+    def example(self) -> ExampleLabelled:
+        """The label as an example."""
+        return drawings(self.writer).example(self.player, self.number, self.label, turn=self.turn)
 
 
 @dataclass(slots=True)
@@ -161,6 +168,44 @@ def only_unsure(base: Base, honest: list[Given], liars: set[str], *, one_shape: 
     ]
 
 
+def knowing(base: Base, pens: list[str], guests: int, each: int, truths: int, seed: int) -> list[Given]:
+    """Return labels of guests who know all rules, and lie as often as these let a lie count that is not paid for.
+
+    What they say truly is the same drawing again and again, which teaches nobody anything. A lie is the judge's second guess:
+    every other one of drawings of which it is not sure, after so many clear ``truths``; without these, one in ten, where it is
+    sure.
+    """
+    chance = random.Random(seed)
+    clear: dict[int, list[tuple[float, str, int, int]]] = {digit: [] for digit in range(10)}
+    unclear: dict[int, list[tuple[float, str, int, int]]] = {digit: [] for digit in range(10)}
+    for writer in pens:
+        source = drawings(writer)
+        scores = base.basis.rows(source.embeddings) @ base.judge.T / JUDGE_SCALE
+        for number, (digit, of_each) in enumerate(zip(source.labels, scores, strict=True)):
+            second, best = np.argsort(of_each)[-2:]
+            margin = float(of_each[best] - of_each[second])
+            if best == digit:
+                (clear if margin >= SURE else unclear)[int(digit)].append((margin, writer, number, int(second)))
+    digits = [digit for digit in range(10) if len(unclear[digit]) > 1]
+    given = []
+    for k in range(each):
+        for guest in range(guests):
+            digit, lies = (k + guest) % 10, False
+            if not truths:
+                about = (k // 10 + guest) % 10
+                lies = k >= 10 and k % 10 == 9
+                digit = about if lies or k % 10 in (0, 3) else k % 10
+                picked = chance.choice(clear[digit]) if lies else max(clear[digit])
+            elif k < truths:
+                picked = chance.choice(clear[digit])
+            else:
+                lies, digit = k % 2 == 1, digits[((k - truths) // 4 + guest) % len(digits)]
+                picked = chance.choice(sorted(unclear[digit])[1:]) if lies else min(unclear[digit])
+            _, writer, number, second = picked
+            given.append(Given(f"guest {guest}", writer, number, second if lies else digit, False, k))
+    return given
+
+
 def fold(base: Base, given: list[Given], asked: list[Drawings], looks: int = LOOKS) -> Outcome:
     """Fold a stream of labels, and ask the model about the drawings of those who are asked."""
     learner, cells = Learner(base), MemoryCells()
@@ -176,9 +221,7 @@ def fold(base: Base, given: list[Given], asked: list[Drawings], looks: int = LOO
     look()
     began = time.process_time()
     for place, one in enumerate(given, 1):
-        source = drawings(one.writer)
-        example = source.example(one.player, one.number, one.label)
-        for event in learner.apply(cells, example, Origin(0, place, 0)):
+        for event in learner.apply(cells, one.example, Origin(0, place, 0)):
             if isinstance(event, LessonTaught):
                 model.apply(event, 0, offset)
                 offset += 1
@@ -197,7 +240,7 @@ def row(given: list[Given], outcome: Outcome) -> dict[str, float]:
     odd = []
     for one in given:
         source = drawings(one.writer)
-        weight = outcome.weights.get(source.example(one.player, one.number, one.label).drawing_id, 0.0)
+        weight = outcome.weights.get(one.example.drawing_id, 0.0)
         if one.honest or one.label != source.labels[one.number]:
             weights[one.honest].append(weight)
         if one.honest and source.shared[one.number].argmax() != source.labels[one.number]:
@@ -248,6 +291,10 @@ def main(
         streams["lying about one shape of which it is not sure"] = only_unsure(base, honest, liars, one_shape=True)
         streams["all lie where the judge is not sure"] = unclear(base, players, seed)
         streams["the same without these lies"] = [one for one in streams["all lie where the judge is not sure"] if one.honest]
+        for guests in (1, 3, 10):
+            for truths in (0, 8, 30):
+                who = f"{guests} who know the rules, {f'unsure, after {truths}' if truths else 'sure'}"
+                streams[who] = knowing(base, players[8:], guests, 120, truths, seed)
         for name, given in streams.items():
             if only and not any(part in name for part in only):
                 continue

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from streams.additive import BASIS, EIGHTHS
 from streams.online_base import load_base
 from streams.player_memory import Rows
 from streams.shown_labels import NONE
 from streams.taught import ROW
-from streams.trust import FIRST, JUDGE_SCALE, KEPT, LATEST, LOOKS, SURE, judged, weigh
+from streams.trust import FIRST, JUDGE_SCALE, KEPT, LATEST, LOOKS, SURE, _different, judged, weigh
 
 
 def taught(*lessons: tuple[int, int], sure: bool = True) -> Rows:
@@ -73,7 +74,7 @@ def test_who_labels_anything_teaches_nothing():
 
 def test_an_odd_hand_keeps_its_lessons():
     """Their ones look like sevens, and their sevens are called sevens."""
-    rows = taught(*HONEST, *[(1, 7)] * 2)
+    rows = taught(*HONEST, *HONEST, *[(1, 7)] * 2)
 
     weights, _ = weigh(rows)
 
@@ -145,8 +146,8 @@ def test_a_little_disagreement_costs_a_little():
 
     weights, _ = weigh(rows)
 
-    assert 0 < min(weights) <= max(weights) < EIGHTHS + 1
-    assert weights[0] < EIGHTHS or weights[-1] < EIGHTHS
+    assert 0 < min(weights[: len(HONEST)]) <= max(weights) < EIGHTHS
+    assert [weight > 0 for weight in weights[len(HONEST) :]] == [False] * 5 + [True], "thirty that agree pay for one"
 
 
 def test_nobody_counts_more_than_the_newest_lessons():
@@ -167,11 +168,12 @@ def test_nobody_counts_more_than_the_newest_lessons():
 def test_the_weights_are_of_the_set_of_drawings_in_whatever_order_they_are_kept(lessons, order):
     rows = taught(*[(label, said) for label, said, _ in lessons])
     rows["sure"] = [sure for *_, sure in lessons]
+    rows["embedding"] = pictures([order.randrange(20) for _ in lessons] or [0])[: len(rows)]
     places = list(range(len(rows)))
     order.shuffle(places)
 
-    weights, known = weigh(rows)
-    again, still = weigh(rows[places])
+    weights, known = weigh(rows, rows["embedding"])
+    again, still = weigh(rows[places], rows[places]["embedding"])
 
     assert still == known
     assert again.tolist() == weights[places].tolist()
@@ -195,6 +197,55 @@ def test_what_an_odd_hand_teaches_where_the_judge_is_not_sure_counts():
     rows["sure"][len(HONEST) :] = False
 
     assert set(weigh(rows)[0]) == {EIGHTHS}
+
+
+@pytest.mark.parametrize(("agree", "count"), [(FIRST + 3, 0), (FIRST + 8, 2), (FIRST + 24, 6)])
+def test_lies_where_the_judge_is_not_sure_are_paid_for_though_as_much_agrees_there(agree, count):
+    rows = taught(*HONEST[:agree], *[(4, 4), (4, 4), (9, 4), (9, 4)] * 30)
+    rows["sure"][agree:] = False
+
+    weights, known = weigh(rows)
+
+    assert known
+    lies = weights[rows["label"] != rows["said"]]
+    assert [weight > 0 for weight in lies] == [False] * (60 - count) + [True] * count, "the newest"
+
+
+def pictures(numbers: list[int], moved: float = 0.0) -> NDArray[np.float32]:
+    """Embeddings, the same for the same number but for how far they are moved, shape (n, 64), each of length 4."""
+    shape = (len(numbers), BASIS.size)
+    made = np.random.default_rng(1).normal(size=(max(numbers) + 1, BASIS.size))[numbers]
+    made = made / np.linalg.norm(made, axis=1, keepdims=True) + moved * np.random.default_rng(2).normal(size=shape) / 8
+    return (4 * made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("moved", [0.0, 0.03])
+def test_the_same_drawing_again_and_again_pays_for_one_lie_at_most(moved):
+    """Nine of ten labels are true, of the same ten drawings; the tenth is a lie about another clear one."""
+    told = [
+        ((digit + 1) % 10 if lies else digit, digit)
+        for turn in range(12)
+        for digit in range(10)
+        for lies in [digit == turn % 10]
+    ]
+    rows = taught(*told)
+    lies = rows["label"] != rows["said"]
+    numbers = [10 + n if lie else n % 10 for n, lie in enumerate(lies)]
+
+    alike, different = weigh(rows, pictures(numbers, moved))[0], weigh(rows, pictures(list(range(len(rows)))))[0]
+
+    assert np.count_nonzero(alike[lies]) == 0, "ten different drawings pay for none"
+    assert np.count_nonzero(different[lies]) == (108 - FIRST) // 16
+    assert different.tolist() == weigh(rows)[0].tolist()
+
+
+@pytest.mark.parametrize("n", [1, 31, 32, 33, 200])
+def test_as_many_drawings_are_different_as_are_like_none_before_them(n):
+    numbers = np.random.default_rng(n).integers(0, max(1, n // 3), n).tolist()
+    made = pictures(numbers)
+
+    assert _different(np.arange(n), made, 10**6) == len(set(numbers))
+    assert _different(np.arange(n), made, 5) == min(5, len(set(numbers)))
 
 
 @pytest.mark.parametrize("sure", [True, False])
