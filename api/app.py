@@ -65,7 +65,8 @@ from contracts.ports import LoopBus
 from contracts.rebuilds import RebuildQueue
 from contracts.settings import Settings
 from producers.process_metrics import ProcessMetrics
-from producers.signing import Proofs, Signer, SigningBus, public_keys
+from producers.proven import proofs_of
+from producers.signing import Signer, SigningBus
 
 MAX_SOCKETS = 2000
 """How many sockets may be open, of all kinds; a further socket is refused with 503."""
@@ -81,15 +82,6 @@ log = structlog.get_logger(__name__)
 
 class NotReady(RuntimeError):
     """The bus could not be read at the start."""
-
-
-def proofs_of(settings: Settings) -> Proofs | None:
-    """Return what proves commands and outcomes; None: too few keys are known, which is told, and all are shown as they are."""
-    proofs = Proofs(public_keys(settings))
-    if not proofs.missing:
-        return proofs
-    log.warning("commands are not proven in full: see GAMENIGHT_COMMAND_KEYS", no_public_key_of=proofs.missing)
-    return None if settings.command_keys is None else proofs
 
 
 def create_app(

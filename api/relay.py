@@ -37,6 +37,7 @@ from contracts.ports import LoopBus, Partition, Record
 from contracts.records import read, rejection
 from producers.connection import BusError
 from producers.pace import Pace
+from producers.proven import ProvenModels
 from producers.rejections import Rejections
 from producers.signing import Proofs
 from producers.whole_log import all_records
@@ -56,6 +57,8 @@ _SHORT_POLL_S = 0.05
 _AGAIN_S = 0.5
 _MOST_TOLD: Final = 64
 """How many rejections may wait to be told before the readers wait for them."""
+_FEW_PROOFS: Final = 4
+"""How many proofs the loop itself makes at a time, of a tenth of a millisecond each."""
 _PACES: Final[Mapping[Sequence[str], Callable[[], Pace]]] = {
     LIVE: partial(Pace, rush=300, rush_s=0.004, most_s=0.014),
     STATE: partial(Pace, rush=20, rush_s=0.050),
@@ -95,6 +98,7 @@ class Relay:
             proofs: Prove what is signed: nobody is told of anything else there, which the trainer rejects. None: all count.
         """
         self._proofs = proofs
+        self._models = ProvenModels(proofs)
         self._bus = bus
         self._rejections = Rejections(bus)
         self._telling: set[asyncio.Future[None]] = set()
@@ -184,7 +188,7 @@ class Relay:
                 live = topics in self._caught_up
                 records = await tail.poll(_POLL_S if live and topics not in self._troubles else _SHORT_POLL_S)
                 if records:
-                    self._publish(self._readings(records, live), live)
+                    self._publish(self._readings(records, live, await self._models_of(records, live)), live)
                     self._next[topics] = tail.positions()
                 self._troubles.pop(topics, None)
                 while len(self._telling) > _MOST_TOLD:
@@ -196,7 +200,21 @@ class Relay:
 
     # --- what they read
 
-    def _readings(self, records: Sequence[Record], live: bool) -> list[Reading]:
+    async def _models_of(self, records: Sequence[Record], live: bool) -> Mapping[int, Event]:
+        """Return by offset what counts on models.v1, of old records the newest of each key; many are proven in a thread."""
+        several = [record for record in records if record.topic == ModelEvent.topic and self._models.proves]
+        if len(several) <= _FEW_PROOFS:
+            return self._counting(several, live)
+        return await asyncio.to_thread(self._counting, several, live)
+
+    def _counting(self, records: Sequence[Record], live: bool) -> Mapping[int, Event]:
+        found = [(record, event) for record in records if (event := read(record, STAGE)) is not None]
+        bad = {record.offset: event for record, event in found if isinstance(event, MessageRejected)}
+        several = [(record, event) for record, event in found if record.offset not in bad]
+        counting, _ = self._models.all(several) if live else self._models.newest(several)
+        return bad | {record.offset: event for record, event in counting}
+
+    def _readings(self, records: Sequence[Record], live: bool, models: Mapping[int, Event]) -> list[Reading]:
         """Read the events of records; of counts, and of old records of a compacted topic, only the newest of each key."""
         newest: dict[str, int] = {}
         unproven = {(record.topic, record.offset) for record in records if not self._is_proven(record)}
@@ -210,7 +228,8 @@ class Relay:
             place = record.topic, record.key or b""
             if whole and place in said:
                 continue
-            event = read(record, STAGE)
+            proven = record.topic == ModelEvent.topic and self._models.proves
+            event = models.get(record.offset) if proven else read(record, STAGE)
             if isinstance(event, MessageRejected):
                 self._reject(event)
             elif event is not None and (record.topic, record.offset) not in unproven:
@@ -223,7 +242,7 @@ class Relay:
 
     def _is_proven(self, record: Record) -> bool:
         """Say whether a record is by whom it says, as far as records are signed; to be asked in the order of the log."""
-        if self._proofs is None or record.topic not in SIGNED:
+        if self._proofs is None or record.topic not in SIGNED or record.topic == ModelEvent.topic:
             return True
         event = read(record, STAGE)
         return not isinstance(event, SignedEvent) or self._proofs.against(record, event) is None

@@ -1220,19 +1220,31 @@ class ProcessMeasured(Event):
 # --- model versions: the router knows no other source ------------------------------------------------------------------
 
 
-class ModelEvent(Event):
-    """The base of the events of models.v1. The topic is compacted: each event names its own slot."""
+class ModelsEvent(SignedEvent):
+    """The base of all events of models.v1. The topic is compacted: each event names its own slot."""
 
     topic: ClassVar[str] = "models.v1"
     key: ClassVar[str] = "slot"
 
-    model: ModelName
-    version: Version
+    number: Annotated[int, Field(ge=1, lt=1 << 53)] | None = None
+    """Given by who signs: higher than that of all before it in its slot. One that comes after a higher one is a copy of an
+    event that no longer counts. None: it is not signed."""
 
     @property
     def slot(self) -> str:
         """The record's key: a later event of the same slot replaces it."""
         raise NotImplementedError
+
+    def bare(self) -> Self:
+        """Return the event without its signature and number, as it was before it was signed."""
+        return self if self.signer is None else self.model_copy(update={"signer": None, "signature": None, "number": None})
+
+
+class ModelEvent(ModelsEvent):
+    """The base of those events of models.v1 that are about a version of a model."""
+
+    model: ModelName
+    version: Version
 
 
 GateVerdict = Literal["promoted", "refused", "undecided"]
@@ -1463,14 +1475,11 @@ class CandidateSet(ModelEvent):
 Part = Literal["shown", "shadow", "off"]
 
 
-class PolicySet(Event):
+class PolicySet(ModelsEvent):
     """The whole routing policy: which models guess, and which is shown first.
 
     Written by trainers.steering; read by the router and api. Twice is harmless: the newest policy counts.
     """
-
-    topic: ClassVar[str] = "models.v1"
-    key: ClassVar[str] = "slot"
 
     type: Literal["PolicySet"] = "PolicySet"
     lead: Literal["bandit"] | ModelName
@@ -1486,14 +1495,11 @@ class PolicySet(Event):
         return "policy"
 
 
-class RestrictionSet(Event):
+class RestrictionSet(ModelsEvent):
     """The players who are restricted, all of them: what datasets leave out.
 
     Written by trainers.steering; read by the trainer and api. Twice is harmless: the newest counts.
     """
-
-    topic: ClassVar[str] = "models.v1"
-    key: ClassVar[str] = "slot"
 
     type: Literal["RestrictionSet"] = "RestrictionSet"
     players: dict[PlayerId, Restriction]
@@ -1504,15 +1510,12 @@ class RestrictionSet(Event):
         return "restrictions"
 
 
-class LearningSet(Event):
+class LearningSet(ModelsEvent):
     """An online model's learning was frozen, or thawed.
 
     Written by trainers.steering; read by the online model, which publishes no newer snapshot while it is frozen, and by api.
     Lessons are taught on meanwhile. Twice is harmless: the newest counts.
     """
-
-    topic: ClassVar[str] = "models.v1"
-    key: ClassVar[str] = "slot"
 
     type: Literal["LearningSet"] = "LearningSet"
     model: ModelName
@@ -1531,14 +1534,11 @@ class LearningSet(Event):
         return f"by {self.by}: {self.note}" if self.note else f"by {self.by}"
 
 
-class DriftPolicySet(Event):
+class DriftPolicySet(ModelsEvent):
     """What is done about each kind of drift: the whole policy.
 
     Written by trainers.steering; read by the trainer and api. Twice is harmless: the newest counts.
     """
-
-    topic: ClassVar[str] = "models.v1"
-    key: ClassVar[str] = "slot"
 
     type: Literal["DriftPolicySet"] = "DriftPolicySet"
     actions: dict[DriftKind, DriftAction]
@@ -1556,16 +1556,13 @@ class DriftPolicySet(Event):
         return "drift-policy"
 
 
-class PlayersForgotten(Event):
+class PlayersForgotten(ModelsEvent):
     """Players who are forgotten, by a mark from which nobody can tell who they were: nobody may play as them.
 
     A record has all marks that begin with the same letters, so that none grows too large.
 
     Written by trainers.forgetting; read by api. Twice is harmless: the newest counts.
     """
-
-    topic: ClassVar[str] = "models.v1"
-    key: ClassVar[str] = "slot"
 
     type: Literal["PlayersForgotten"] = "PlayersForgotten"
     begin: Annotated[str, Field(pattern="^[0-9a-f]{0,2}$")] = ""
@@ -1693,14 +1690,11 @@ class ExperimentLearned(ModelEvent):
         return sum(self.numbers) - self.jumped
 
 
-class DatasetMade(Event):
+class DatasetMade(ModelsEvent):
     """A dataset was made for a rebuild, or its data were deleted: all that its manifest says but for the players' names.
 
     Written by the trainer; read by the trainer and api. Twice is harmless: the newest of a digest counts.
     """
-
-    topic: ClassVar[str] = "models.v1"
-    key: ClassVar[str] = "slot"
 
     type: Literal["DatasetMade"] = "DatasetMade"
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

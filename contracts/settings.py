@@ -135,8 +135,8 @@ class Settings(TrainingSettings):
     seat_secret: str | None = _made("secret that signs players' seats")
     api_signing_key: str | None = _made("key by which the API signs commands")
     router_signing_key: str | None = _made("key by which the router signs that a version failed")
-    learning_signing_key: str | None = _made("key by which learning signs the drift that it detects")
-    trainer_signing_key: str | None = _made("key by which the trainer signs outcomes and commands by policy")
+    learning_signing_key: str | None = _made("key by which learning signs drift, and its models")
+    trainer_signing_key: str | None = _made("key by which the trainer signs outcomes, commands by policy, and models")
     command_keys: str | None = Field(
         None, description="public keys that prove what is signed, as process:key, comma between; not given: of the signing keys"
     )
@@ -332,14 +332,14 @@ class Settings(TrainingSettings):
 AWS_SECRETS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 GAME_SECRETS = ("operator_token", "seat_secret", "api_keys", "api_signing_key", "command_keys")
 """The API's: what admits players, operators and apps, and what signs and proves commands."""
-ROUTER_SECRETS, LEARNING_SECRETS = (*AWS_SECRETS, "router_signing_key"), ("learning_signing_key",)
+ROUTER_SECRETS = (*AWS_SECRETS, "router_signing_key", "command_keys")
+LEARNING_SECRETS = ("learning_signing_key", "command_keys")
 TRAINER_SECRETS = (*AWS_SECRETS, "trainer_signing_key", "command_keys")
-SECRETS = (*AWS_SECRETS[:2], *GAME_SECRETS[:-1], "router_signing_key", *LEARNING_SECRETS, "trainer_signing_key")
+SECRETS = (*AWS_SECRETS[:2], *GAME_SECRETS[:-1], "router_signing_key", "learning_signing_key", "trainer_signing_key")
 """Settings that `gamenight up` makes when they are not given."""
 KAFKA_SECRETS = ("kafka_sasl_password", "kafka_oauth_client_secret")
 """Secrets that the product does not make, and that may be kept in ``<home>/secrets`` as well."""
-ALL_SECRETS = (*AWS_SECRETS, *GAME_SECRETS, "router_signing_key", *LEARNING_SECRETS, "trainer_signing_key", *KAFKA_SECRETS)
-
+ALL_SECRETS = (*AWS_SECRETS, *SECRETS[2:], "command_keys", *KAFKA_SECRETS)
 _FIELDS = list(Settings.model_fields)
 LIMITS = tuple(_FIELDS[_FIELDS.index("connections_per_address") : _FIELDS.index("kept_mb_per_day") + 1])
 """Settings of what strangers may do; 0 is no limit."""

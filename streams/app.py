@@ -24,7 +24,8 @@ from contracts.events import ONLINE_MODELS, CorrectionGiven, DrawingAnswered, Dr
 from contracts.settings import Settings
 from producers.bus import open_bus
 from producers.pace import Pace
-from producers.signing import Signer
+from producers.proven import ProvenModels, proofs_of
+from producers.signing import Signer, SigningBus
 from streams.drift import Drift
 from streams.embedding import EmbeddingNetwork
 from streams.endpoints import Runtime, SageMakerEndpoint
@@ -70,12 +71,13 @@ def router(settings: Settings) -> Worker:
     base = load_base()
     bare = of_base(base)
     start = Online(bare.version, base.reader, -1, bare.solved.weights.astype("f4"))
-    models = Models(Table(online=dict.fromkeys(ONLINE_MODELS, start)), embedding.reader, base.basis.name)
+    table = Table(online=dict.fromkeys(ONLINE_MODELS, start))
+    models = Models(table, embedding.reader, base.basis.name, proofs_of(settings))
     personal = PersonalModels(base)
     batch, runtime = settings.roster().batch, Runtime(settings, EndpointCalls(worker.metrics.registry))
     drawing_router = Router(settings, embedding, models, partial(SageMakerEndpoint, runtime), personal, worker.publish, batch)
     worker.fold(personal, step=50)  # some 40 ms: drawings are answered on the same loop, and each step has its price
-    worker.alongside(partial(models.follow, partial(open_bus, settings, ["models.v1", "rejected.v1"])))
+    worker.alongside(partial(models.follow, partial(open_bus, settings, ["models.v1", "commands.v1", "rejected.v1"])))
     worker.alongside(partial(runtime.close_after, drawing_router.run))
     worker.hand(["drawings.v1"], drawing_router, ANSWERING())
     return worker
@@ -84,21 +86,28 @@ def router(settings: Settings) -> Worker:
 def learning(settings: Settings) -> Worker:
     """Way 2: joins, scores, learns, and looks for drift."""
     pace = LEARNING()
-    worker = Worker(settings, "learning", pace, signer=Signer("learning", settings.learning_signing_key))
+    signer, proofs = Signer("learning", settings.learning_signing_key), proofs_of(settings)
+    worker = Worker(settings, "learning", pace, signer=signer)
     worker.fold(Joiner(settings.log_bytes))
     worker.fold(Scorer(), every_s=UNHURRIED_S)
     base = load_base()
     learner = Learner(base, lambda: experimenter.in_force())
-    lessons = Lessons(base, learner.series, worker.publish, lambda: 0 in learner.partitions)
+    lessons = Lessons(base, learner.series, worker.publish, lambda: 0 in learner.partitions, ProvenModels(proofs, signer))
     experimenter = Experimenter(
-        base, learner.series, lessons.in_force, lambda: 0 in learner.partitions, hurried=lambda: pace.rushing(time.monotonic())
+        base,
+        learner.series,
+        lessons.in_force,
+        lambda: 0 in learner.partitions,
+        hurried=lambda: pace.rushing(time.monotonic()),
+        proven=partial(ProvenModels, proofs, signer),
     )
     worker.fold(learner, after=lessons.known)
     evidence = Evidence(base)
     worker.fold(evidence, every_s=UNHURRIED_S)
     worker.fold(Drift(evidence.series), every_s=UNHURRIED_S)
-    worker.alongside(partial(lessons.follow, partial(open_bus, settings, ["lessons.v1", "models.v1", "rejected.v1"])))
-    worker.alongside(partial(experimenter.follow, partial(open_bus, settings, ["lessons.v1", "models.v1"])))
+    topics = ["lessons.v1", "models.v1", "commands.v1", "rejected.v1"]
+    worker.alongside(partial(lessons.follow, partial(open_bus, settings, topics)))
+    worker.alongside(partial(experimenter.follow, lambda: SigningBus(open_bus(settings, topics[:-1]), signer)))
     return worker
 
 

@@ -22,6 +22,7 @@ from contracts.catalog import Catalog
 from contracts.events import ExperimentLearned, LessonsForgotten, LessonTaught, ModelPromoted, PlayersForgotten, generation, now
 from contracts.ports import Bus, Partition, Record
 from contracts.records import read
+from producers.proven import ProvenModels
 from producers.whole_log import all_records
 from streams.experiments import EXPERIMENTS, Apprentice, Experiment, package, promoted
 from streams.lesson_lines import forgotten_of
@@ -63,6 +64,7 @@ class Experimenter:
         settled_s: float = SETTLED_S,
         rest: Callable[[float], object] = time.sleep,
         hurried: Callable[[], bool] = lambda: False,
+        proven: Callable[[], ProvenModels] = lambda: ProvenModels(None),
     ) -> None:
         """Build; nothing is read or imported before `follow`.
 
@@ -76,10 +78,13 @@ class Experimenter:
             settled_s: How long after the start they begin.
             rest: Waits so many seconds.
             hurried: Returns whether so much comes that the rest of the process needs the processor.
+            proven: Returns what says which records of models.v1 count, as it is read from its start.
         """
         self._base, self._series, self._own, self._publishes, self._hurried = base, series, own, publishes, hurried
         self._experiments = {one.name: one for one in experiments}
         self._rows = cache(rows)
+        self._all_proven = proven
+        self._proven = proven()
         self._settled_s, self._rest = settled_s, rest
         self._catalog = Catalog()
         self._ended: dict[str, ExperimentLearned] = {}
@@ -140,6 +145,8 @@ class Experimenter:
     def _work(self, bus: Bus) -> None:
         """Follow models.v1 from its start, and lessons.v1 while the experiments learn here."""
         self._catalog, self._here, self._learning = Catalog(), False, {}
+        self._proven = self._all_proven()
+        self._proven.begin(bus)
         tail = bus.follow([_MODELS], "start")
         try:
             while not self._stopping.is_set():
@@ -160,13 +167,18 @@ class Experimenter:
 
     def _hear(self, records: Sequence[Record]) -> None:
         """Keep the newest state of each experiment, and which of them answers."""
-        for record in records:
-            event = read(record, STAGE)
+        kinds = ExperimentLearned | PlayersForgotten | ModelPromoted
+        heard = [(record, event) for record in records if isinstance(event := read(record, STAGE), kinds)]
+        counting, unproven = self._proven.newest(heard)
+        if self._proven.restores:  # what others have hidden on the log is published once more
+            read_well = {record.offset for record, _ in heard}
+            hiding = [record for record, _ in unproven] + [record for record in records if record.offset not in read_well]
+            for record in hiding:
+                self._said.pop((record.key or b"").decode(errors="replace").rpartition(f"{SHARED}/experiment/")[2], None)
+        for _, event in counting:
             if isinstance(event, ExperimentLearned) and generation(event.version) not in self._experiments:
                 self._ended[event.slot] = event
-            elif isinstance(event, ExperimentLearned | PlayersForgotten) or (
-                isinstance(event, ModelPromoted) and event.model == SHARED
-            ):
+            elif not isinstance(event, ModelPromoted) or event.model == SHARED:
                 self._catalog = self._catalog.apply(event)
         state = self._catalog.promoted(SHARED)
         settled = self._river is not None or time.monotonic() >= self._settled_at  # importing river takes two seconds

@@ -17,6 +17,7 @@ from typing import Final
 import structlog
 
 from contracts.events import (
+    CommandsEvent,
     Event,
     LearningSet,
     LessonProbed,
@@ -30,7 +31,9 @@ from contracts.events import (
 from contracts.ports import Bus, LoopBus, Record
 from contracts.records import read, rejection
 from producers.pace import Pace
+from producers.proven import ProvenModels
 from producers.rejections import Rejections
+from producers.signing import NotProven
 from producers.whole_log import all_records
 from streams.additive import NotASum
 from streams.delivery import UnsentRecord
@@ -61,6 +64,7 @@ class Lessons:
         series: str,
         publish: Callable[[Iterable[UnsentRecord]], Awaitable[None]],
         publishes: Callable[[], bool],
+        proven: ProvenModels | None = None,
     ) -> None:
         """Begin with the base.
 
@@ -69,7 +73,9 @@ class Lessons:
             series: The series of lessons that count.
             publish: Sends records, and waits until the broker has them.
             publishes: Returns whether this process publishes the model now.
+            proven: Says which records of models.v1 count, and the trainer tells of the others; None: all do.
         """
+        self._proven = ProvenModels(None) if proven is None else proven
         self._base = base
         self._model = OnlineModel(base, series)
         self._now = of_base(base)
@@ -104,7 +110,8 @@ class Lessons:
         """Read lessons.v1 and models.v1 from their start, for ever; records that cannot be read go to rejected.v1."""
         bus = await asyncio.to_thread(connect)
         rejections = Rejections(bus)
-        tail = await bus.listen([LessonTaught.topic, LearningSet.topic], {})
+        await asyncio.to_thread(self._proven.begin, bus)
+        tail = await bus.listen([LessonTaught.topic, LearningSet.topic, *self._proven.topics], {})
         known = looked = False
         try:
             while True:
@@ -135,11 +142,14 @@ class Lessons:
         """Add the lessons that came; return the probes among them, and what is told of those that cannot be learned."""
         probes: list[LessonProbed] = []
         rejected: list[MessageRejected] = []
-        snapshot, learning = self._last, None
+        snapshots, learning = [], None
         for record in records:
+            if record.topic == CommandsEvent.topic:
+                self._proven.hear([record])
+                continue
             if record.topic == LearningSet.topic:
                 if record.key == _SNAPSHOT:
-                    snapshot = record
+                    snapshots.append(record)
                 if record.key != _LEARNING:
                     continue  # it is the router that reads all of it
             event = read(record, STAGE)
@@ -154,13 +164,26 @@ class Lessons:
                     case LessonProbed():
                         probes.append(event)
                     case LearningSet():
+                        self._proven.check(record, event)
                         learning = event
+            except NotProven:
+                continue
             except OutOfSequence as gap:
                 rejected += self._wait(record, gap)
             except Exception as wrong:  # noqa: BLE001 one bad lesson stops nothing
                 rejected.append(rejection(record, STAGE, wrong))
-        self._stand(snapshot, learning)
+        self._stand(self._newest(snapshots), learning)
         return probes, rejected
+
+    def _newest(self, snapshots: Sequence[Record]) -> Record | None:
+        """Return the newest snapshot that counts; if others have hidden it on the log, it is published once more."""
+        if not self._proven.proves:
+            return snapshots[-1] if snapshots else self._last
+        readings = [(one, event) for one in snapshots if isinstance(event := read(one, STAGE), SnapshotTaken)]
+        counting, unproven = self._proven.newest(readings)
+        if (unproven or len(readings) < len(snapshots)) and self._proven.restores:
+            self._published = None
+        return counting[-1][0] if counting else self._last
 
     def _stand(self, snapshot: Record | None, learning: LearningSet | None) -> None:
         """Freeze or thaw the model, and keep to the newest snapshot while it is frozen: that is the one that answers."""

@@ -6,10 +6,12 @@ from typing import Final
 
 import structlog
 
-from contracts.events import Event, ExperimentLearned, MessageRejected, SnapshotTaken, generation, now
+from contracts.events import Event, ExperimentLearned, MessageRejected, ModelEvent, SnapshotTaken, generation, now
 from contracts.ports import LoopBus, Record
 from contracts.records import read, rejection
+from producers.proven import ProvenModels
 from producers.rejections import Rejections
+from producers.signing import NotProven, Proofs
 from streams.experiments import NAMES
 from streams.routing import CandidateRoute, Table
 
@@ -21,9 +23,13 @@ _POLL_S: Final = 0.25
 class Models:
     """Holds the routing table in force, which is replaced whole and never changed."""
 
-    def __init__(self, base: Table, reader: str, basis: str) -> None:
-        """Start from ``base``; ignore snapshots of other features than ``reader``'s in this ``basis``."""
+    def __init__(self, base: Table, reader: str, basis: str, proofs: Proofs | None = None) -> None:
+        """Start from ``base``; ignore snapshots of other features than ``reader``'s in this ``basis``.
+
+        What ``proofs`` do not prove changes nothing, and the trainer tells of it; None: all counts.
+        """
         self.table = base
+        self._proven = ProvenModels(proofs)
         self.began = now()
         """When this process began."""
         self.ready = asyncio.Event()
@@ -35,7 +41,8 @@ class Models:
         """Read models.v1 from its start, for ever; records that cannot be read go to rejected.v1."""
         bus = await asyncio.to_thread(connect)
         rejections = Rejections(bus)
-        tail = await bus.listen(["models.v1"], {})
+        await asyncio.to_thread(self._proven.begin, bus)
+        tail = await bus.listen(["models.v1", *self._proven.topics], {})
         try:
             while True:
                 rejected = self.apply(await tail.poll(_POLL_S))
@@ -53,18 +60,22 @@ class Models:
         before = table = self.table
         rejected: list[MessageRejected] = []
         of_key: dict[bytes | None, list[tuple[Record, Event]]] = {}
+        self._proven.hear([record for record in records if record.topic != ModelEvent.topic])
         for record in records:
-            event = read(record, STAGE)
+            event = read(record, STAGE) if record.topic == ModelEvent.topic else None
             if isinstance(event, MessageRejected):
                 rejected.append(event)
             elif event is not None:
+                self._proven.note(record, event)
                 of_key.setdefault(record.key, []).append((record, event))
         for several in of_key.values():
-            for record, event in reversed(several):
+            for record, event in self._proven.newest_first(several):
                 try:
                     if self._readable(event):
-                        table = table.apply(event)
+                        table = table.apply(self._proven.check(record, event))
                         break
+                except NotProven:
+                    continue
                 except Exception as wrong:  # noqa: BLE001 one bad event stops nothing
                     rejected.append(rejection(record, STAGE, wrong))
         self._put(table)

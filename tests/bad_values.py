@@ -30,11 +30,11 @@ READERS: Final = {
     "receipts.v1": {"api"},
     "seats.v1": {"api"},
     "metrics.v1": {"api"},
-    "models.v1": {"router", "api"},
+    "models.v1": {"router", "api", "trainers"},
     "commands.v1": {"trainers", "api"},
     "rejected.v1": set(),
 }
-"""The stages that read each topic as it grows, by the names under which they reject; the trainer reads models.v1 at a start."""
+"""The stages that read each topic as it grows, by the names under which they reject."""
 BEYOND: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "drawings.v1": ("DrawingSubmitted", {"strokes": []}),
     "guesses.v1": ("GuessMade", {"hops": {"a": 1e308, "b": 1e308}}),

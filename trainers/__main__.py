@@ -22,9 +22,8 @@ from typing import TypeVar
 
 import structlog
 
-from contracts.events import ExperimentLearned, ModelEvent, SnapshotTaken
+from contracts.events import ModelEvent
 from contracts.ports import Bus, Partition, Record, Tail
-from contracts.records import read
 from contracts.settings import KAFKA_SECRETS, TRAINER_SECRETS, Settings
 from producers import heap, logs
 from producers.blobs import S3Blobs, ensure_bucket
@@ -38,7 +37,7 @@ from trainers.drift_actions import DriftActions
 from trainers.endpoint_monitor import LOOK_S, EndpointMonitor
 from trainers.example_sink import Sinks
 from trainers.lease import Lease
-from trainers.log_reader import STAGE, LogReader
+from trainers.log_reader import LogReader
 from trainers.model_log import ModelLog, QuickCommand
 from trainers.promote import Promoter
 from trainers.registry import Registry
@@ -136,7 +135,7 @@ class Trainer:
         proofs = proving(bus, blobs, public_keys(settings), tells=settings.trainer_signing_key is not None)
         registry = Registry(settings, blobs)
         model_log, commands = self._model_log, bus.follow(["commands.v1", "drift.v1"], "start")
-        reader = LogReader(model_log, Rejections(bus), proofs)
+        reader = LogReader(model_log, Rejections(bus), proofs, bus)
         self._catch_up(reader, commands)
         models = bus.follow(["models.v1"], "start")
         self._catch_up(reader, models)
@@ -222,7 +221,8 @@ class Trainer:
     def _hear(self, reader: LogReader, models: Tail) -> None:
         """Follow models.v1: all of it as long as another trainer works.
 
-        The one that works writes it, and knows what it has written before it is there; it hears of online models alone.
+        The one that works writes it, and knows what it has written before it is there; it hears of online models alone, and of
+        what others have written in its place.
         """
         leads = False
         while not self._stop.is_set():
@@ -238,11 +238,8 @@ class Trainer:
             if not leads:
                 self._apply(reader, records)
                 continue
-            newest = {record.key: record for record in records}
-            for record in newest.values():
-                event = read(record, STAGE)
-                if isinstance(event, SnapshotTaken | ExperimentLearned):
-                    self._model_log.apply(event)
+            reader.take(records, leads=True)
+            reader.restore()
 
     def _take_over(self) -> None:
         """Know all that the trainer before has written, before any of its work is done."""

@@ -5,7 +5,8 @@ it is made: the time of the first record with a signature, or else the present. 
 future counts as lost, and is made anew.
 """
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -14,12 +15,14 @@ import structlog
 from contracts.events import SIGNED, CommandsEvent, SignaturesBegan, now
 from contracts.ports import BlobExists, Blobs, Bus, NoSuchBlob, Record
 from contracts.records import read
-from producers.signing import Proofs
+from producers.signing import Proofs, entries
 from producers.whole_log import all_records
 from trainers.example_sink import ACKNOWLEDGED_S
 
 KEY: Final = "operators/signed-since"
 """The note about commands.v1; that about another topic has its name besides."""
+KEYS: Final = "operators/public-keys"
+"""The note of all public keys that there were, each with the time at which it was used no more, or null."""
 CLOCKS: Final = timedelta(minutes=1)
 """By how much the clocks of two machines may differ; a note of later than that would let unsigned commands count."""
 
@@ -40,7 +43,7 @@ def proving(bus: Bus, blobs: Blobs, keys: str | None, tells: bool) -> Proofs:
     since = {
         topic: signed_since(blobs, all_records(bus, [topic]), topic=topic, kept=keys is not None) for topic in sorted(SIGNED)
     }
-    proofs = Proofs(keys, since)
+    proofs = Proofs(keys, since, past_keys(blobs, keys))
     if keys is not None and tells:
         for topic in since.keys() - _told(bus, proofs):
             bus.publish(SignaturesBegan(source=topic, since=since[topic])).result(ACKNOWLEDGED_S)
@@ -77,6 +80,34 @@ def signed_since(blobs: Blobs, records: Iterable[Record], *, topic: str = Comman
         except BlobExists:  # another trainer of this home was faster: its note counts
             return _noted(blobs, key)[0] or since
     return since
+
+
+def past_keys(blobs: Blobs, keys: str | None) -> Mapping[str, datetime]:
+    """Return the public keys that are used no more, each with the time from which on it is not; and note those that are.
+
+    What stands on models.v1 is signed by the key of its time. The setting has the present keys, which may be made anew with the
+    secrets of a home; so the bucket has all that there were. A key that is left out of the setting ends then, and stays so.
+
+    Args:
+        blobs: The bucket.
+        keys: The present keys, as ``process:key`` with commas between; None: there are none, and nothing is noted.
+    """
+    try:
+        noted: dict[str, str | None] = json.loads(blobs.get(KEYS))
+        past = {key: datetime.fromisoformat(until) for key, until in noted.items() if until is not None}
+        Proofs(",".join(noted))
+    except (NoSuchBlob, ValueError, TypeError, AttributeError) as wrong:
+        if not isinstance(wrong, NoSuchBlob):
+            log.error("the note of the keys that there were is none: it is made anew", key=KEYS)
+        noted, past = {}, {}
+    if keys is None:
+        return past
+    present = entries(keys)
+    ended = {key: past.get(key, now()) for key in noted if key not in present}
+    told = {**dict.fromkeys(present), **{key: until.isoformat() for key, until in ended.items()}}
+    if told != noted:
+        blobs.put(KEYS, json.dumps(told).encode())
+    return ended
 
 
 def _noted(blobs: Blobs, key: str) -> tuple[datetime | None, bool]:

@@ -139,9 +139,9 @@ class ModelBoard:
                 # A version is published again when the registry's approval or a failure has changed it.
                 again = event.version in before.published.get(event.model, {})
                 return [] if again else [self._change(event.model, "published", event.gate, event.version)]
-            case ModelPromoted():
+            case ModelPromoted():  # one that is said again, since somebody had hidden it on the log, is no news
                 news: ModelNews = "rolled-back" if isinstance(event, ModelRolledBack) else "promoted"
-                return [self._change(event.model, news, event.note)]
+                return [] if self.catalog.champions == before.champions else [self._change(event.model, news, event.note)]
             case CandidateSet():
                 known = before.candidates.get(event.model, {}).get(event.place)
                 same = known is not None and _entry(known) == _entry(event)

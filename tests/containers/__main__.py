@@ -191,8 +191,8 @@ def dealt() -> None:
     wanted: dict[str, set[str]] = {
         "pod": set(),
         "api": {"api_keys", "operator_token", "seat_secret", "api_signing_key", "command_keys"},
-        "learning": {"learning_signing_key"},
-        "router": aws | {"router_signing_key"},
+        "learning": {"learning_signing_key", "command_keys"},
+        "router": aws | {"router_signing_key", "command_keys"},
         "trainer": aws | {"trainer_signing_key", "command_keys"},
     }
     for service in ("pod", "s3", "sagemaker", "api", "router", "learning", "trainer"):

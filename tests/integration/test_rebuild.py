@@ -33,6 +33,7 @@ from contracts.events import (
     Features,
     ModelPromoted,
     ModelPublished,
+    ModelsEvent,
     RetrainModel,
     SetPolicy,
     ShownGuess,
@@ -177,6 +178,7 @@ class Log:
             event = decode(record.topic, record.value)
             if isinstance(event, SignedEvent) and self._proofs.against(record, event) is not None:
                 continue
+            event = event.bare() if isinstance(event, ModelsEvent) else event
             self.model_log.apply(event)
             self.events.append(event)
         return self

@@ -246,6 +246,7 @@ def publish_versions(settings: Settings, bus: Bus) -> None:
     ensure_bucket(settings)
     blobs = S3Blobs(settings)
     registry = Registry(settings, blobs)
+    bus = SigningBus(bus, Signer("trainer", settings.trainer_signing_key))
     for version in (*GOOD, REFUSED, BROKEN):
         key = f"models/xgboost/{version}/model.tar.gz"
         artifact = broken() if version == BROKEN else BASE.read_bytes()
@@ -315,7 +316,8 @@ def test_a_model_that_cannot_be_served_is_told_with_the_reason_and_answers_once_
     assert served.cost_per_hour_usd == 0.115
 
     trainer.stop()  # what it knows of versions is what models.v1 says at its start
-    publish_versions(place, bus)
+    with closing(open_bus(f"kafka://{place.bootstrap_servers}")) as unsigned:
+        publish_versions(place, unsigned)
     trainer.start()
     assert trainer.promote("9").message == "xgboost has no version 9: there is base1, 1, 2, 5, 6, 3, 4"
 
@@ -367,6 +369,33 @@ def test_a_stranger_who_can_write_to_the_bus_leads_nobody(trainer, place):
     assert trainer.promote("2").message == "xgboost 2 answers already"
     assert trainer.champion == before
     assert trainer.settled(wanted[1]) == []
+
+
+def test_a_stranger_names_no_champion_and_what_it_has_hidden_on_the_log_is_said_again(trainer, place):
+    """Of a slot the broker keeps the last record: whoever starts later would know no champion."""
+    before = trainer.champion
+    evil = before.bare().model_copy(update={"version": "evil", "endpoint": "elsewhere"})
+    old = next(one for one in trainer.said(ModelPromoted) if one.record_key() == before.record_key())
+    told: list[Any] = []
+    with closing(open_bus(f"kafka://{place.bootstrap_servers}")) as strangers:
+        rejected = strangers.follow(["rejected.v1"], "end")
+        for event, why in ((evil, "it is not signed"), (old, "it is a copy of what was said before, or was delayed")):
+            said = len(trainer.said(ModelPromoted))
+            strangers.publish(event).result(30)
+
+            def heard() -> bool:
+                told.extend(decode(record.topic, record.value) for record in rejected.poll(0.2))
+                return bool(told)
+
+            trainer.until("rejected", heard)
+            assert [one.error.split(":")[1].strip() for one in told] == [why]
+            trainer.until("said again", lambda said=said: len(trainer.said(ModelPromoted)) >= said + 2)
+            assert trainer.said(ModelPromoted)[-1] == before
+            told.clear()
+    trainer.stop()
+    trainer.start()
+    assert trainer.promote(before.version).message == f"xgboost {before.version} answers already"
+    assert trainer.champion == before
 
 
 def test_rolling_back_shifts_weights_and_starts_nothing(trainer, asking):

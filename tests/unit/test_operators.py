@@ -10,7 +10,6 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from api.app import proofs_of
 from api.apps.keyring import OPERATORS, Keyring, KeyringError
 from api.folds.audit_log import OPERATOR_ADDED, OPERATOR_REVOKED, AuditLog
 from api.ops.operators import Operator, Operators, Refusal
@@ -34,6 +33,7 @@ from contracts.settings import Settings
 from deploy import operators as people
 from deploy.failures import CommandDeclined
 from producers.bus import open_bus
+from producers.proven import proofs_of
 from producers.signing import Signer, public_key
 from tests.serving import DEADLINE_S, eventually, serving
 
@@ -164,7 +164,7 @@ def test_the_signing_keys_prove_what_the_api_shows_and_too_few_of_them_are_told(
     assert "not of these bytes" in str(proofs.against(record, stranger))
     assert "not proven" not in capsys.readouterr().out
     assert proofs_of(Settings(command_keys=None, api_signing_key=SEEDS["api"])) is None
-    assert "commands are not proven in full: see GAMENIGHT_COMMAND_KEYS" in capsys.readouterr().out
+    assert "what is signed is not proven in full: see GAMENIGHT_COMMAND_KEYS" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("way", ["freeze", "retrain"])

@@ -14,7 +14,7 @@ from contracts.events import (
     Event,
     FreezeLearning,
     MessageRejected,
-    PolicySet,
+    PlayerRestricted,
     PromoteModel,
     RestrictPlayer,
     RetrainModel,
@@ -288,11 +288,11 @@ def test_the_trainer_acts_on_proven_commands_alone_once_each_and_rejects_the_oth
     ]
 
 
-def test_what_is_not_on_commands_v1_is_not_signed():
+def test_what_is_on_no_topic_that_is_signed_is_not_signed():
     bus = open_bus(f"memory://{uuid4()}")
-    SigningBus(bus, Signer("trainer", SEEDS["trainer"])).publish(PolicySet(lead="bandit"))
+    SigningBus(bus, Signer("trainer", SEEDS["trainer"])).publish(PlayerRestricted(player_id="eve", restriction="none"))
 
-    [record] = bus.follow(["models.v1"], "start").poll(1)
+    [record] = bus.follow(["examples.v1"], "start").poll(1)
     assert b"signature" not in (record.value or b"")
 
 

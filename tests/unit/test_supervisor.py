@@ -354,9 +354,9 @@ def test_each_part_is_given_the_secrets_that_it_needs_and_no_others(tmp_path: Pa
         "s3": cloud,
         "sagemaker": cloud,
         "api": {"operator_token", "seat_secret", "api_keys", "api_signing_key", "command_keys"} | bus,
-        "router": cloud | bus | {"router_signing_key"},
-        "router-2": cloud | bus | {"router_signing_key"},
-        "learning": bus | {"learning_signing_key"},
+        "router": cloud | bus | {"router_signing_key", "command_keys"},
+        "router-2": cloud | bus | {"router_signing_key", "command_keys"},
+        "learning": bus | {"learning_signing_key", "command_keys"},
         "trainer": cloud | bus | {"trainer_signing_key", "command_keys"},
     }
 
