@@ -1721,6 +1721,12 @@ class DatasetMade(ModelsEvent):
     """The first offset of each partition of examples.v1 that was not read."""
     split: str = ""
     """What is held back, as ``0.2 of people``."""
+    held_back_by: str = ""
+    """The fingerprint of the home's key that decides who; empty: the key that is in the code, which everybody knows."""
+    newcomers: Count = 0
+    """How many of the drawings that are trained on are newcomers'."""
+    newcomers_weight: Annotated[float, Field(ge=0)] = 0.0
+    """How much all of these together count, beside one of the base."""
     seed: int
     code: Name
     """The version of the code that made it."""

@@ -21,6 +21,11 @@ class TrainingSettings(BaseSettings):
     held_back_newest_hours: Annotated[float, Field(ge=0)] = Field(
         0.0, description="the newest drawings of so many hours are kept from training too, whoever drew them; 0: none"
     )
+    holdout_key: str | None = Field(
+        None,
+        description="key that decides which people are held back; not given: made by up, and else one that everybody knows",
+        repr=False,
+    )
     gate_tells_points: Annotated[float, Field(gt=0, le=100)] = Field(
         2.0, description="difference on people's drawings, in points, that the gate asks for enough drawings to tell"
     )

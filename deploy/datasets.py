@@ -53,7 +53,8 @@ def show_one(one: dict[str, Any], console: Console) -> None:
         "gone": one["gone"] and f"its data are deleted: {one['gone']}",
         "trained on": f"{one['trained_on']:,} drawings of players, each of weight {one['weight']:g} at most beside MNIST's",
         "MNIST": f"bases/{base}" if base else "a part of the dataset",
-        "held back": f"{one['held_back']:,} drawings ({one['split'] or 'by drawing'})",
+        "newcomers": one["newcomers"] and f"{one['newcomers']:,} of these, together of weight {one['newcomers_weight']:.3g}",
+        "held back": f"{one['held_back']:,} drawings ({one['split'] or 'by drawing'}{_key(one)})",
         "people": f"{one['people']:,}, of whom {one['new_people']:,} are not in the dataset before",
         "digits": mix,
         "left out": ", ".join(f"{n:,} {why}" for why, n in one["excluded"].items()) or "nothing",
@@ -71,6 +72,11 @@ def show_one(one: dict[str, Any], console: Console) -> None:
     console.print(table, soft_wrap=True)
 
 
+def _key(one: dict[str, Any]) -> str:
+    by = f"the home's key {one['held_back_by']}" if one["held_back_by"] else "a key that everybody knows"
+    return f", chosen by {by}" if one["split"] else ""
+
+
 def _version(version: dict[str, Any]) -> str:
     return f"{version['model']} {version['version']}{'' if version['approved'] else ' (refused)'}"
 
@@ -84,5 +90,5 @@ def verified(settings: Settings, digest: str) -> list[dict[str, Any]]:
     from producers.blobs import S3Blobs
     from trainers.dataset_store import verify
 
-    found = verify(S3Blobs(settings), digest)
+    found = verify(S3Blobs(settings), digest, settings.holdout_key or "")
     return [{"what": one.what, "holds": one.holds, "told": one.told} for one in found]

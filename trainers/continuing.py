@@ -77,25 +77,26 @@ def parent_of(champion: ModelPublished | None, entry: RosterEntry, published: Ma
     return champion
 
 
-def refuse_tainted(blobs: Blobs, versions: Sequence[ModelPublished], left_out: Mapping[str, str]) -> None:
+def refuse_tainted(blobs: Blobs, versions: Sequence[ModelPublished], left_out: Mapping[str, str], secret: str = "") -> None:
     """Refuse to go on from versions that have learned from somebody of whom no version learns now.
 
     Args:
         blobs: The bucket, with the datasets' manifests.
         versions: The version that training goes on from, and those that it went on from.
         left_out: Why each player is left out of datasets, by player.
+        secret: The home's key, by which people are held back.
 
     Raises:
         CannotContinue: If one of them has, or nobody can tell.
     """
     for one in versions:
-        if (why := _against(blobs, one, left_out)) is not None:
+        if (why := _against(blobs, one, left_out, secret)) is not None:
             named = f"{one.model} {one.version}"
             through = "" if one is versions[0] else f" (which {versions[0].model} {versions[0].version} goes on from)"
             raise CannotContinue(f"{named}{through} {why}: `gamenight retrain {one.model}` rebuilds it in full")
 
 
-def _against(blobs: Blobs, version: ModelPublished, left_out: Mapping[str, str]) -> str | None:
+def _against(blobs: Blobs, version: ModelPublished, left_out: Mapping[str, str], secret: str) -> str | None:
     lineage = version.lineage
     if lineage.get("learned_from") == split.ALONE or not lineage.get("dataset"):  # a base has learned of no player
         return None
@@ -107,5 +108,6 @@ def _against(blobs: Blobs, version: ModelPublished, left_out: Mapping[str, str])
         return "has learned from a player who is forgotten"
     share = float(told.get("held_back", 0))
     players = [player for player in told.get("players", {}) if player in left_out]
-    found = {left_out[player] for player in players if not split.is_held_back(player, share)}
+    key = split.key_named(told.get("split", {}).get("held_back_by", split.PUBLIC), secret)  # None: nobody can tell who judged
+    found = {left_out[player] for player in players if key is None or not split.is_held_back(player, share, key)}
     return f"has learned from a player who is {min(found)}" if found else None

@@ -10,7 +10,7 @@ import io
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from contracts.drawing import SIDE
 from contracts.ports import Blobs
 from trainers.archive import read_rows
+from trainers.newcomers import trust_of_each
 from trainers.split import FIELDS, UNKNOWN, HeldBack, Split, compares, divided
 from trainers.split import held_back as hold_back
 
@@ -58,6 +59,8 @@ class Feedback:
     """How much the label counts beside others', above 0 and at most 1."""
     device: str = UNKNOWN
     """What it was drawn with."""
+    newcomer: bool = False
+    """Whether nothing is known of the player yet: then all newcomers' labels together count little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +89,14 @@ class Dataset:
     """When the newest player's drawing that is trained on was drawn, in microseconds since 1970; 0: there is none."""
     feedback: int
     """How many of the drawings to train on are players'."""
+    newcomers: NDArray[np.bool_]
+    """Of each player's drawing to train on, whether it is a newcomer's."""
     compares: NDArray[np.bool_]
     """Of each player's drawing to train on, whether settings of hyperparameters are compared by it."""
     players: Mapping[str, int]
     """How many drawings each player has in the two parts together."""
     excluded: Mapping[str, int]
-    """How many examples were left out, by the reason; see `sorted_out`."""
+    """How many examples were left out, by the reason; see `sorted_out` and `trainers.split.divided`."""
     base_digest: str
     """sha256 of the base's file."""
     base_bytes: bytes = field(repr=False)
@@ -100,6 +105,11 @@ class Dataset:
     holdout_bytes: bytes = field(repr=False)
     rows_bytes: bytes = field(repr=False)
     """Where on the log each of the players' drawings is, as `rows_npz` has it."""
+
+    @property
+    def newcomers_weight(self) -> float:
+        """The weight of all newcomers' drawings together, beside one of the base."""
+        return float(self.train.weights[len(self.train) - self.feedback :][self.newcomers].sum(dtype=np.float64))
 
     @property
     def digest(self) -> str:
@@ -145,7 +155,12 @@ def sorted_out(examples: Iterable[Feedback]) -> tuple[list[Feedback], dict[str, 
 
 
 def assemble(
-    mnist: LabelledImages, examples: Iterable[Feedback], held_back: float, weight: float, newest_s: float = 0.0
+    mnist: LabelledImages,
+    examples: Iterable[Feedback],
+    held_back: float,
+    weight: float,
+    newest_s: float = 0.0,
+    secret: str = "",
 ) -> Dataset:
     """Make the dataset of a rebuild: all of MNIST's training images, and the players' drawings that are not held back.
 
@@ -155,18 +170,25 @@ def assemble(
         held_back: Share of the people whose drawings are kept from training, 0..1.
         weight: How much a player's drawing counts beside one of MNIST, if its label is trusted wholly.
         newest_s: The newest drawings of so many seconds are kept from training, whoever drew them; 0: none.
+        secret: The home's key, by which people are held back; empty: the one in the code.
     """
-    (feedback, excluded), split = sorted_out(examples), Split(held_back, newest_s)
+    (feedback, excluded), split = sorted_out(examples), Split(held_back, newest_s, secret)
     trained, people, newest = divided(feedback, split)
+    held = [*people, *newest]
+    if new := sum(example.newcomer for example in trained):
+        each = trust_of_each((example.trust for example in trained if not example.newcomer), new)
+        trained = [replace(example, trust=min(example.trust, each)) if example.newcomer else example for example in trained]
+    if neither := len(feedback) - len(trained) - len(held):
+        excluded["held back, and not known yet"] = neither
     kept = _images(trained, weight)
-    aside = _images([*people, *newest], 1.0)
-    holdout = hold_back(aside.images, aside.labels, [*people, *newest], len(newest))
+    aside = _images(held, 1.0)
+    holdout = hold_back(aside.images, aside.labels, held, len(newest), secret)
     train = LabelledImages(
         np.concatenate([mnist.images, kept.images]),
         np.concatenate([mnist.labels, kept.labels]),
         np.concatenate([mnist.weights, kept.weights]),
     )
-    players = Counter(example.player_id for example in feedback)
+    players = Counter(example.player_id for example in [*trained, *held])
     until = max((example.drawn_at_us for example in trained), default=0)
     base = to_npz(mnist)
     return Dataset(
@@ -175,14 +197,15 @@ def assemble(
         split,
         until,
         len(kept),
-        np.array([compares(example.player_id) for example in trained], bool),
+        np.array([example.newcomer for example in trained], bool),
+        np.array([compares(example.player_id, secret) and not example.newcomer for example in trained], bool),
         dict(sorted(players.items())),
         excluded,
         hashlib.sha256(base).hexdigest(),
         base,
         to_npz(kept),
         holdout_npz(holdout),
-        rows_npz(trained, [*people, *newest]),
+        rows_npz(trained, held),
     )
 
 
@@ -231,10 +254,11 @@ def from_npz(raw: bytes) -> LabelledImages:
 def holdout_npz(data: HeldBack) -> bytes:
     """Encode held-back drawings as an npz file; the same data gives the same bytes.
 
-    Devices are left out where none is known, so that datasets of before they were told are the same as ever.
+    Devices are left out where none is known, and public ranks where no other key decides, so that datasets of before these were
+    told are the same as ever.
     """
-    told = [name for name in FIELDS if name != "devices" or data.devices.any()]
-    return _npz(**{name: getattr(data, name) for name in told})
+    same = {"devices": not data.devices.any(), "public_ranks": np.array_equal(data.public_ranks, data.ranks)}
+    return _npz(**{name: getattr(data, name) for name in FIELDS if not same.get(name)})
 
 
 def holdout_from_npz(raw: bytes) -> HeldBack:
@@ -244,19 +268,21 @@ def holdout_from_npz(raw: bytes) -> HeldBack:
     """
     with np.load(io.BytesIO(raw), allow_pickle=False) as found:
         if "people" in found:
-            told: dict[str, Any] = {"devices": np.zeros(len(found["labels"]), np.uint8), **found}
+            none = np.zeros(len(found["labels"]), np.uint8)
+            told: dict[str, Any] = {"devices": none, "public_ranks": found["ranks"], **found}
             return HeldBack(*(told[name] for name in FIELDS))
         none = np.zeros(len(found["labels"]), np.uint8)
         people, times, newest = none.astype(np.int32), none.astype(np.int64), none.astype(bool)
-        return HeldBack(found["images"], found["labels"], people, none, none, times, newest, none)
+        return HeldBack(found["images"], found["labels"], people, none, none, times, newest, none, none)
 
 
 def rows_npz(trained: Sequence[Feedback], held: Sequence[Feedback]) -> bytes:
-    """Encode where drawings are on the log, in the order of a dataset's two files, and how much each label counts."""
+    """Encode where drawings are on the log, in the order of a dataset's two files, how much each counts, and whose is new."""
     both = [*trained, *held]
     places = np.array([one.place for one in both], np.int64).reshape(-1, 2)
     trust = np.array([*(one.trust for one in trained), *(1.0 for _ in held)], np.float64)
-    return _npz(partition=places[:, 0], offset=places[:, 1], trained=np.arange(len(places)) < len(trained), trust=trust)
+    new = {"newcomer": np.array([one.newcomer for one in both])} if any(one.newcomer for one in both) else {}
+    return _npz(partition=places[:, 0], offset=places[:, 1], trained=np.arange(len(places)) < len(trained), trust=trust, **new)
 
 
 def _npz(**arrays: NDArray[Any]) -> bytes:
@@ -272,11 +298,16 @@ def _npz(**arrays: NDArray[Any]) -> bytes:
     return out.getvalue()
 
 
-def rows_from_npz(raw: bytes) -> dict[tuple[int, int], float]:
-    """Return how much each drawing's label counts, by its place on the log; in an older file each counts whole."""
+def rows_from_npz(raw: bytes) -> dict[tuple[int, int], tuple[float, bool]]:
+    """Return how much each drawing's label counts and whether it is a newcomer's, by its place on the log.
+
+    In an older file each counts whole, and nobody is called a newcomer.
+    """
     with np.load(io.BytesIO(raw), allow_pickle=False) as rows:
         places = zip(rows["partition"].tolist(), rows["offset"].tolist(), strict=True)
-        return dict(zip(places, rows["trust"].tolist() if "trust" in rows else repeat(1.0), strict=False))
+        trust = rows["trust"].tolist() if "trust" in rows else repeat(1.0)
+        new = rows["newcomer"].tolist() if "newcomer" in rows else repeat(False)
+        return dict(zip(places, zip(trust, new, strict=False), strict=False))
 
 
 # --- the world -------------------------------------------------------------------------------------------------------

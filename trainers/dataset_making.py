@@ -42,7 +42,12 @@ class DatasetMaker:
         settings = self._settings
         examples, making = ([], dataset_store.Making()) if command.base else self.feedback(tell)
         mnist, newest_s = dataset.read_mnist("train"), settings.held_back_newest_hours * 3600
-        return dataset.assemble(mnist, examples, settings.held_back, settings.feedback_weight, newest_s), making
+        secret = settings.holdout_key or ""
+        made = dataset.assemble(mnist, examples, settings.held_back, settings.feedback_weight, newest_s, secret)
+        if new := int(made.newcomers.sum()):
+            told = f"{new} labels are of players who are not known yet: together they weigh {made.newcomers_weight:.3g}"
+            tell.step("dataset", f"{told} beside MNIST's, and judge nothing")
+        return made, making
 
     def feedback(self, tell: Teller) -> tuple[list[dataset.Feedback], dataset_store.Making]:
         """Return all corrections so far but those of players who are left out, and what the manifest says of it."""
@@ -64,7 +69,11 @@ class DatasetMaker:
             told = ", ".join(f"{n} {reason}" for reason, n in sorted(left_out.items()))
             tell.step("dataset", f"examples of {len(several)} players are left out: {told}")
         weights = believed.weights(others)
-        kept = [replace(one, trust=weight) for one in others if (weight := weights.get(one.drawing_id, 1.0)) > 0]
+        kept = [
+            replace(one, trust=weight, newcomer=one.player_id not in trust)
+            for one in others
+            if (weight := weights.get(one.drawing_id, 1.0)) > 0
+        ]
         if doubted := len(others) - len(kept):
             left_out["label not trusted"] = doubted
             tell.step("dataset", f"{doubted} labels of other players are left out, which the learner does not trust")

@@ -23,6 +23,7 @@ from contracts.events import DIGITS, PLAYER_PARTITIONS, DatasetMade, mark_of, no
 from contracts.ports import Blobs, NoSuchBlob
 from trainers.archive_names import ends_of, named_objects
 from trainers.dataset import Dataset, assemble, for_tuning, from_npz, read_archive, rows_from_npz, to_npz
+from trainers.split import PUBLIC, fingerprint, key_named
 
 PREFIX: Final = "datasets/"
 BASES: Final = "bases/"
@@ -96,6 +97,8 @@ def manifest(dataset: Dataset, making: Making, at: datetime) -> dict[str, Any]:
         "newest_s": dataset.split.newest_s,
         "weight": making.weight,
         "label_weights": {f"{weight:g}": n for weight, n in sorted(Counter(weights.tolist()).items())},
+        "newcomers": int(dataset.newcomers.sum()),
+        "newcomers_weight": dataset.newcomers_weight,
         "players": dict(dataset.players),
         "new_people": len(set(dataset.players) - making.known),
         "excluded": dict(Counter(dataset.excluded) + Counter(making.excluded)),
@@ -201,6 +204,9 @@ def announced(told: Mapping[str, Any]) -> DatasetMade:
         weight=told.get("weight", 1.0),
         offsets=[told["offsets"].get(str(partition), 0) for partition in range(PLAYER_PARTITIONS)],
         split=told.get("split", {}).get("held_back", ""),
+        held_back_by=told.get("split", {}).get("held_back_by", PUBLIC),
+        newcomers=told.get("newcomers", 0),
+        newcomers_weight=told.get("newcomers_weight", 0.0),
         seed=told["seed"],
         code=told["code"],
         images=told.get("images", {}),
@@ -271,8 +277,13 @@ class Finding:
     told: str
 
 
-def verify(blobs: Blobs, digest: str) -> list[Finding]:
+def verify(blobs: Blobs, digest: str, secret: str = "") -> list[Finding]:
     """Compare a dataset with its manifest, file by file, and make it again from the archive.
+
+    Args:
+        blobs: The bucket.
+        digest: The dataset's.
+        secret: The home's key, by which people are held back; empty: it has none.
 
     Raises:
         NoSuchBlob: If there is no such dataset.
@@ -296,11 +307,17 @@ def verify(blobs: Blobs, digest: str) -> list[Finding]:
         out.append(Finding(name, found == wanted, f"{len(contents[name])} bytes, sha256 {found[:12]}"))
     if not all(one.holds for one in out):
         return out
-    trust = rows_from_npz(contents[_DATA[2]])
-    examples = [replace(one, trust=trust[one.place]) for one in read_archive(blobs)[0] if one.place in trust]
-    if (missing := len(trust) - len(examples)) > 0:
-        return [*out, Finding("archive", False, f"{missing} of {len(trust)} examples are not in the archive any more")]
-    again = assemble(from_npz(contents["base"]), examples, told["held_back"], told["weight"], told["newest_s"])
+    key = key_named(by := told["split"].get("held_back_by", PUBLIC), secret)
+    if key is None:
+        mine = f"here is key {fingerprint(secret)}" if secret else "here is none"
+        why = f"its people are held back by key {by}, and {mine}: set GAMENIGHT_HOLDOUT_KEY as the home has it that made it"
+        return [*out, Finding("made again", False, why)]
+    rows = rows_from_npz(contents[_DATA[2]])
+    taken = [(one, *rows[one.place]) for one in read_archive(blobs)[0] if one.place in rows]
+    examples = [replace(one, trust=trust, newcomer=new) for one, trust, new in taken]
+    if (missing := len(rows) - len(examples)) > 0:
+        return [*out, Finding("archive", False, f"{missing} of {len(rows)} examples are not in the archive any more")]
+    again = assemble(from_npz(contents["base"]), examples, told["held_back"], told["weight"], told["newest_s"], key)
     if again.digest != digest and all(
         _arrays(contents[name]) == _arrays(made)
         for name, made in zip(_DATA, (again.train_bytes, again.holdout_bytes), strict=False)

@@ -211,7 +211,7 @@ def _needs(people: People, policy: GatePolicy, alpha: float, size: Size) -> str:
 
 def _on_people(people: People, found: BesideChampion) -> str:
     if not len(people):
-        return "no drawing of people whom neither has seen"
+        return "no drawing of people whom neither has seen and who are known (a player is, after some clear drawings)"
     return (
         f"{found.difference * 100:+.1f} points on {found.judged} drawings of {found.people} people whom neither has seen,"
         f" {found.low * 100:+.1f} to {found.high * 100:+.1f} ({found.won} won, {found.lost} lost;"

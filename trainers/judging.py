@@ -15,6 +15,7 @@ from trainers import dataset, dataset_store, evaluate, gate
 from trainers.gate_bounds import LossBounds
 from trainers.marks import Marks, Pictures
 from trainers.serving import Serving
+from trainers.split import PUBLIC
 
 
 class Judge:
@@ -49,7 +50,8 @@ class Judge:
             return _with(candidate, refused, {})
         held_back = dataset.holdout_from_npz(self._blobs.get(f"{_key(candidate.lineage['dataset'])}holdout/holdout.npz"))
         for one in (*((champion,) if champion else ()), *before):
-            held_back = held_back.unseen(one.lineage, round(one.at.timestamp() * 1e6))
+            by = candidate.lineage.get("held_back_by", PUBLIC)
+            held_back = held_back.unseen(one.lineage, round(one.at.timestamp() * 1e6), by)
         mnist = dataset.read_mnist("t10k")
         marks, champions, numbers = evaluate.compare(self._serving, candidate, champion, mnist, held_back, tell)
         numbers["artifact_kb"] = self._size(candidate)

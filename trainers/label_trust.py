@@ -2,7 +2,7 @@
 
 The learner weighs each player's lessons (`streams.trust`), and takes back those of players whom it has seen to mislead. A
 rebuild leaves such players out, and of all known players it takes each label as its lesson counts. Of newcomers, and of players
-without any lesson, nothing is known: their labels count.
+without any lesson, nothing is known: all their labels together count little (`trainers.newcomers`), and judge nothing.
 """
 
 from collections import defaultdict
@@ -35,7 +35,7 @@ class LessonTrust:
 
         The label of a known player counts as its lesson does, and one without a lesson in force counts nothing. Where the
         learner does not say, since it has not read the drawing yet or `KEPT` newer ones stand before it, the label counts as
-        the player is trusted.
+        the player is trusted. Of newcomers nothing is said: `trainers.newcomers` bounds what all of them count together.
 
         Args:
             examples: Every revision of every example, in any order.

@@ -3,7 +3,7 @@
 Twice is harmless: tuning job and training job are named after the command, and the first one's data are named by their digest.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -131,7 +131,7 @@ class Starter:
             reached = ends_of(named_objects(making.keys))
             why = f"nothing is new since {parent.model} {parent.version}, which has learned from the same data"
             raise NothingNew(why, [reached.get(part, 0) for part in range(PLAYER_PARTITIONS)])
-        continuing.refuse_tainted(self._blobs, list(continuing.line(parent, known)), self._datasets.left_out())
+        self._refuse_tainted(list(continuing.line(parent, known)))
         return parent
 
     def refuse_tainted(self, version: ModelPublished) -> None:
@@ -142,7 +142,11 @@ class Starter:
         """
         if continuing.FROM in version.lineage:
             parents = list(continuing.line(version, self._model_log.published(version.model)))[1:]
-            continuing.refuse_tainted(self._blobs, parents, self._datasets.left_out())
+            self._refuse_tainted(parents)
+
+    def _refuse_tainted(self, versions: Sequence[ModelPublished]) -> None:
+        secret = self._settings.holdout_key or ""
+        continuing.refuse_tainted(self._blobs, versions, self._datasets.left_out(), secret)
 
     def _refuse_known(self, command: RetrainModel, digest: str, given: Mapping[str, str], read: list[int]) -> None:
         made_of = judging.made_of(self._settings, command.target, digest, given)

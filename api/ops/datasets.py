@@ -42,6 +42,12 @@ class DatasetState(BaseModel):
     offsets: list[int]
     """The first offset of each partition of examples.v1 that was not read."""
     split: str
+    held_back_by: str
+    """The fingerprint of the home's key that decides who is held back; empty: a key that everybody knows does."""
+    newcomers: Count
+    """How many of the drawings that are trained on are newcomers'."""
+    newcomers_weight: float
+    """How much all of these together count, beside one of MNIST."""
     seed: int
     code: str
     images: dict[str, str]

@@ -141,6 +141,11 @@ def _status(board: ModelBoard, version: ModelPublished) -> str:
     return "approved, does not answer" if version.approved else "not approved"
 
 
+def _newcomers(dataset: DatasetMade) -> str:
+    new, weight = dataset.newcomers, dataset.newcomers_weight
+    return f" ({new:,} of them newcomers', together as {weight:.3g})" if new else ""
+
+
 def _data(version: ModelPublished, dataset: DatasetMade | None) -> dict[str, str]:
     told = {"learned from": version.lineage.get("learned_from", "not said"), "MNIST": "60,000 training images"}
     if dataset is None:
@@ -148,7 +153,10 @@ def _data(version: ModelPublished, dataset: DatasetMade | None) -> dict[str, str
     excluded = ", ".join(f"{n} {why}" for why, n in sorted(dataset.excluded.items())) or "none"
     return told | {
         "dataset": dataset.digest,
-        "drawings": f"{dataset.feedback:,} trained on, each as {dataset.weight:g} of MNIST; {dataset.held_back:,} held back",
+        "drawings": (
+            f"{dataset.feedback:,} trained on, each as {dataset.weight:g} of MNIST at most{_newcomers(dataset)};"
+            f" {dataset.held_back:,} held back"
+        ),
         "people": f"{dataset.people:,}, of whom {dataset.new_people:,} new",
         "of each digit": " ".join(f"{digit}:{n}" for digit, n in enumerate(dataset.labels)),
         "left out": excluded,

@@ -22,6 +22,7 @@ _MADE: dict[str, Callable[[], str]] = {
     "router_signing_key": lambda: secrets.token_hex(32),
     "learning_signing_key": lambda: secrets.token_hex(32),
     "trainer_signing_key": lambda: secrets.token_hex(32),
+    "holdout_key": lambda: secrets.token_hex(32),
     "api_keys": lambda: f"app:{secrets.token_urlsafe(24)}",
 }
 

@@ -26,6 +26,10 @@ from trainers.split import is_held_back
 
 LABELS: Final = 3600
 """How many labels the sixteen players give together."""
+HOLDOUT_KEY: Final = "of tests.bench.training"
+"""The key by which its homes hold people back."""
+GUESTS, EACH = 300, 5
+"""How many guests give how many wrong labels each."""
 
 
 @cache
@@ -38,7 +42,26 @@ def base_of(judges: tuple[str, ...]) -> Base:
 def player_of(writer: str, held_back: bool) -> str:
     """Return a player's id for a person that the product's own split holds back, or does not."""
     share = Settings(aws_services="local").held_back
-    return next(name for n in count() if is_held_back(name := f"writer-{writer}-{n}", share) is held_back)
+    return _id(f"writer-{writer}", share, held_back)
+
+
+def guests(split: int) -> list[ExampleLabelled]:
+    """Return what three hundred guests say wrongly of five drawings each, by the hands of who is asked; no guest is held back.
+
+    Each is of another id, as whoever takes seats is; no two say the same of one drawing.
+    """
+    share, (_, _, asked) = Settings(aws_services="local").held_back, people(split)
+    written = [(writer, number) for writer in asked for number in range(len(drawings(writer).labels))]
+    out = []
+    for guest in range(GUESTS):
+        name = _id(f"guest-{guest}", share, held_back=False)
+        for writer, number in written[guest * EACH : (guest + 1) * EACH]:
+            out.append(drawings(writer).example(name, number, (int(drawings(writer).labels[number]) + 1) % 10))
+    return out
+
+
+def _id(name: str, share: float, held_back: bool) -> str:
+    return next(found for n in count() if is_held_back(found := f"{name}-{n}", share, HOLDOUT_KEY) is held_back)
 
 
 def labelled(split: int, lies: Sequence[Lie], labels: int) -> list[ExampleLabelled]:

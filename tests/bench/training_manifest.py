@@ -183,7 +183,8 @@ def main() -> None:
     """Make a dataset again from its manifest, and print what was found."""
     if mask := os.environ.get("UMASK"):
         os.umask(int(mask, 8))
-    found = verify(S3Blobs(Settings.load(secrets=AWS_SECRETS)), sys.argv[1])
+    here = Settings.load(secrets=(*AWS_SECRETS, "holdout_key"))
+    found = verify(S3Blobs(here), sys.argv[1], here.holdout_key or "")
     print(
         "; ".join(f"{one.what} {one.told}" for one in found[-1:]) if all(one.holds for one in found) else f"DIFFERENT {found}"
     )

@@ -38,11 +38,12 @@ from deploy.local.supervisor import running
 from producers.bus import open_bus
 from producers.signing import Signer, SigningBus
 from producers.whole_log import all_records
-from tests.bench.training_labels import LABELS, judged_lessons, labelled, liars, player_of
+from tests.bench.training_labels import EACH, GUESTS, HOLDOUT_KEY, LABELS, guests, judged_lessons, labelled, liars, player_of
 from tests.bench.trust import LIES, PLAYERS, Lie, people
 from tests.writers import drawings
 from trainers.dataset import Feedback
 from trainers.label_trust import LEAST, label_trust
+from trainers.newcomers import trust_of_each
 
 ROOT: Final = Path(__file__).parents[2]
 PORTS: Final = ("kafka_port", "kafka_controller_port", "sagemaker_port", "s3_port", "dynamodb_port")
@@ -117,6 +118,15 @@ def labels_alone(splits: Sequence[int], share: float) -> Iterator[str]:
         alone = [one for one in examples if one.player_id not in lying]
         same = _counted(split, examples)[1] == _counted(split, alone)[1]
         yield f"  split {split}: with the lies the dataset is {'that' if same else 'NOT that'} of the honest alone"
+    for split in splits:
+        examples = labelled(split, (), LABELS)[:LABELS]
+        before, after = _counted(split, examples)[1], _counted(split, [*examples, *guests(split)])[1]
+        honest = sum(after.get(one.drawing_id, 0.0) for one in examples)
+        yield (
+            f"  split {split}: {len(before)} of {LABELS} honest labels count, as {sum(before.values()):.1f};"
+            f" with {GUESTS} guests, {EACH} wrong labels each, as {honest:.1f},"
+            f" and the guests' as {sum(after.values()) - honest:.2f}"
+        )
 
 
 def _counted(split: int, examples: Sequence[ExampleLabelled]) -> tuple[set[str], dict[UUID, float]]:
@@ -131,7 +141,9 @@ def _counted(split: int, examples: Sequence[ExampleLabelled]) -> tuple[set[str],
     weights = told.weights(feedback)
     players = {one.player_id for one in examples if told.players.get(one.player_id, 1.0) >= LEAST}
     counted = {one.drawing_id: weights.get(str(one.drawing_id), 1.0) for one in examples if one.player_id in players}
-    return players, {drawing: weight for drawing, weight in counted.items() if weight}
+    new = {one.drawing_id for one in examples if one.player_id not in told.players}
+    each = trust_of_each((weight for drawing, weight in counted.items() if drawing not in new), max(1, len(new)))
+    return players, {drawing: each if drawing in new else weight for drawing, weight in counted.items() if weight}
 
 
 def _drawn(split: int, labels: int) -> tuple[list[int], list[int]]:
@@ -168,7 +180,8 @@ def _compared(splits: Sequence[int], models: Sequence[str], worlds: Mapping[str,
 def fresh(folder: str, **given: object) -> Settings:
     """Return the settings of a home of its own; some may be given."""
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
-    settings = Settings(home=Path(folder), aws_services="local", tools=ROOT / ".tools", **ports, **given)  # type: ignore[arg-type]
+    told = {"tools": ROOT / ".tools", "holdout_key": HOLDOUT_KEY, **ports, **given}
+    settings = Settings(home=Path(folder), aws_services="local", **told)  # type: ignore[arg-type]
     return with_secrets(settings)
 
 

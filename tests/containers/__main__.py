@@ -193,7 +193,7 @@ def dealt() -> None:
         "api": {"api_keys", "operator_token", "seat_secret", "api_signing_key", "command_keys"},
         "learning": {"learning_signing_key", "command_keys"},
         "router": aws | {"router_signing_key", "command_keys"},
-        "trainer": aws | {"trainer_signing_key", "command_keys"},
+        "trainer": aws | {"trainer_signing_key", "command_keys", "holdout_key"},
     }
     for service in ("pod", "s3", "sagemaker", "api", "router", "learning", "trainer"):
         found = set(docker("exec", container(service)["Id"], "ls", "/data/secrets").split()) - {"keys", "operators"}

@@ -49,6 +49,7 @@ from producers.blobs import S3Blobs
 from producers.bus import open_bus
 from producers.signing import Proofs, Signer, SigningBus, public_keys
 from tests.contract.sagemaker_cases import must_be_here
+from tests.histories import lesson
 from tests.roster import ROSTER
 from tests.sinks import keep
 from trainers.archive import PREFIX
@@ -63,6 +64,8 @@ from trainers.serving import Serving
 from trainers.tables import BOOKKEEPING, DRAWINGS, GUESSES, ensure_tables
 from trainers.tuning import tuning_name
 
+HOLDOUT_KEY = "key-1"
+"""It holds back the hands 1, 3, 6 and 7 of nine."""
 pytestmark = pytest.mark.timeout(600)  # several trainers, each with an SDK that imports for seconds
 DEADLINE_S = 300.0
 ROOT = Path(__file__).parents[2]
@@ -90,7 +93,8 @@ def bus(kafka: str, settings: Settings) -> Iterator[Bus]:
 @pytest.fixture(scope="module")
 def little(local_aws: Settings) -> Settings:
     """Settings of a rebuild that takes seconds."""
-    return local_aws.model_copy(update={"training_rounds": 4, "archive_every_s": 0.5, "held_back": 0.5, "log_level": "INFO"})
+    given = {"training_rounds": 4, "archive_every_s": 0.5, "held_back": 0.5, "holdout_key": HOLDOUT_KEY, "log_level": "INFO"}
+    return local_aws.model_copy(update=given)
 
 
 @pytest.fixture(scope="module")
@@ -273,8 +277,10 @@ class TestATrainerAtWork:
 
     def test_feedback_becomes_a_version_that_answers(self, little, bus, at_work, log, digits):
         examples = [labelled(digits, n, player=f"hand-{n % 9}") for n in range(40_000, 40_120)]
-        for example in examples:
+        for number, example in enumerate(examples, 1):
             bus.publish(example)
+            told = {"drawing_id": example.drawing_id, "player_id": example.player_id, "newcomer": False}
+            bus.publish(lesson(f"of {example.drawing_id}", example.label or 0, number=number, **told))
         corrected = labelled(digits, 40_000, player="hand-4", revision=2, drawing_id=examples[0].drawing_id)
         bus.publish(corrected).result(30)
         before = at_work.until("the base", lambda: log.read().model_log.champion("xgboost") if idle(log) else None)

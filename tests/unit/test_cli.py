@@ -283,7 +283,8 @@ CANCELLED: Any = JOB | {
 DATASET: Any = {
     "digest": "ab" * 32, "made": "2026-11-22T11:00:00Z", "base_digest": "cd" * 32, "trained_on": 2880, "held_back": 720,
     "people": 14, "new_people": 3, "labels": [360] * 10, "excluded": {"withdrawn": 12}, "trust": 0.97, "weight": 3.0,
-    "offsets": [7, 0, 0, 0], "split": "0.2 of people", "seed": 1, "code": "0.1+ab", "images": {"xgboost": "12ab"},
+    "offsets": [7, 0, 0, 0], "split": "0.2 of people", "held_back_by": "12cd", "newcomers": 7, "newcomers_weight": 3.0,
+    "seed": 1, "code": "0.1+ab", "images": {"xgboost": "12ab"},
     "shards": {"train/train.npz": "ef" * 32}, "by": "ada", "gone": "",
     "versions": [{"model": "xgboost", "version": "4", "approved": False}],
 }  # fmt: skip
@@ -581,6 +582,8 @@ def test_datasets_are_listed_and_one_is_shown(gamenight: Gamenight, game: int, m
     listed, shown = gamenight("datasets", GAMENIGHT_PORT=game).stdout, gamenight("dataset", "show", "abab", GAMENIGHT_PORT=game)
     for told in ("abababababab", "3,600", "97%", "12 withdrawn", "xgboost 4 (refused)"):
         assert told in listed
+    for told in ("7 of these, together of weight 3", "(0.2 of people, chosen by the home's key 12cd)"):
+        assert told in shown.stdout
     for told in ("0: 360 (10%)", "examples.v1/0: 7", f"bases/{'cd' * 32}", "14, of whom 3 are not in the dataset before"):
         assert told in shown.stdout
     assert json.loads(gamenight("dataset", "show", "abab", "--json", GAMENIGHT_PORT=game).stdout) == DATASET

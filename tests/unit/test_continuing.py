@@ -1,6 +1,7 @@
 """Training that goes on from a version: from which, how often, and never from one that knows somebody who is left out now."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from tests.histories import published
 from tests.roster import ROSTER
 from trainers import continuing, dataset_store, split
 from trainers.endings import CannotContinue
-from trainers.starting import hyperparameters
+from trainers.starting import Starter, hyperparameters
 
 XGBOOST = ROSTER["xgboost"]
 
@@ -82,6 +83,25 @@ def test_it_is_refused_if_the_version_or_one_before_has_learned_from_somebody_wh
     assert "xgboost 1 (which xgboost 2 goes on from) has learned" in refused([second, first], blobs, **left_out)
     continuing.refuse_tainted(blobs, [second], {TRAINED: why})
     continuing.refuse_tainted(blobs, [second, first], {HELD: why})  # whose drawings judged it, and taught it nothing
+    continuing.refuse_tainted(blobs, [second, first], {HELD: why}, "a key that the home was given since")
+
+
+def test_whose_drawings_judged_a_version_is_known_by_the_key_that_held_them_back() -> None:
+    blobs = MemoryBlobs()
+    keys = ("", "key", "another key")
+    ours = next(name for name in (f"player {n}" for n in range(999)) if all(split.is_held_back(name, 0.2, key) for key in keys))
+    trained_on(blobs, "d1", ours, split={"held_back_by": split.fingerprint("key")})
+
+    continuing.refuse_tainted(blobs, [version("1", dataset="d1")], {ours: "banned"}, "key")
+    for another in ("", "another key"):
+        with pytest.raises(CannotContinue, match="has learned from a player who is banned"):
+            continuing.refuse_tainted(blobs, [version("1", dataset="d1")], {ours: "banned"}, another)
+
+    settings, datasets = Settings(aws_services="local", holdout_key="key"), SimpleNamespace(left_out=lambda: {ours: "banned"})
+    child = version("2", of="1", dataset="none")
+    model_log = SimpleNamespace(published=lambda model: chain(version("1", dataset="d1"), child))
+    parts: tuple[Any, ...] = (settings, blobs, datasets, model_log, lambda s: None, lambda s: None)
+    Starter(*parts).refuse_tainted(child)  # by the home's key
 
 
 def test_it_is_refused_if_one_of_them_has_learned_from_somebody_who_is_forgotten() -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from contracts.events import now
 from contracts.ports import Origin
+from contracts.settings import Settings
+from deploy.datasets import verified
 from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
 from producers.whole_log import all_records
@@ -27,7 +29,7 @@ from trainers.dataset import Feedback, LabelledImages, assemble, from_npz, holdo
 from trainers.dataset_store import Making, announced, code_version, store, stored, verify
 from trainers.example_sink import Placed
 from trainers.label_trust import LessonTrust, label_trust, mean_trust
-from trainers.split import is_held_back
+from trainers.split import fingerprint, is_held_back
 
 BASE = LabelledImages(np.zeros((3, 784), np.uint8), np.array([1, 2, 3], np.uint8), np.ones(3, np.float32))
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -83,6 +85,32 @@ def test_a_manifest_makes_the_same_bytes_also_when_the_archive_was_merged_and_we
     assert [(one.what, one.holds) for one in found] == [
         ("base", True), ("train/train.npz", True), ("holdout/holdout.npz", True), ("rows/rows.npz", True), ("made again", True),
     ]  # fmt: skip
+
+
+def test_a_dataset_is_made_again_by_who_has_the_home_s_key_and_who_has_not_is_told_which(blobs):
+    examples, keys = dataset.read_archive(blobs)
+    of_before = made_of(blobs)
+    told = store(blobs, assemble(BASE, examples, 0.2, 3.0, 5.0, "of this home"), Making(keys=keys, seed=1, weight=3.0))
+    assert (told["split"]["held_back_by"], announced(told).held_back_by) == (by := fingerprint("of this home"), by)
+    assert told["digest"] != of_before["digest"]
+    assert all(one.holds for one in verify(blobs, told["digest"], "of this home"))
+    for other, here in (("", "here is none"), ("another", f"here is key {fingerprint('another')}")):
+        *files, last = verify(blobs, told["digest"], other)
+        assert all(one.holds for one in files), "they are what the manifest says, whoever looks"
+        assert (last.what, last.holds) == ("made again", False)
+        assert last.told.startswith(f"its people are held back by key {by}, and {here}: set GAMENIGHT_HOLDOUT_KEY")
+    for key in ("", "of this home"):
+        assert all(one.holds for one in verify(blobs, of_before["digest"], key)), "it was made before the home had a key"
+
+
+def test_the_command_line_verifies_with_the_key_of_the_home(blobs, monkeypatch, tmp_path):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "holdout_key").write_text("of this home\n")
+    monkeypatch.setenv("GAMENIGHT_HOME", str(tmp_path))
+    monkeypatch.setattr("producers.blobs.S3Blobs", lambda settings: blobs)
+    examples, keys = dataset.read_archive(blobs)
+    told = store(blobs, assemble(BASE, examples, 0.2, 3.0, 5.0, "of this home"), Making(keys=keys, seed=1, weight=3.0))
+    assert all(one["holds"] for one in verified(Settings.load(), told["digest"]))
 
 
 def test_a_file_that_was_changed_and_an_example_that_is_missing_are_named(blobs):

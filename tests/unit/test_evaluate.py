@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,12 +12,14 @@ from contracts.events import ModelPublished, variant_of
 from contracts.settings import Settings
 from producers.blobs import MemoryBlobs
 from tests.histories import published
-from trainers.dataset import LabelledImages, holdout_from_npz, to_npz
+from trainers import judging
+from trainers.dataset import Feedback, LabelledImages, assemble, holdout_from_npz, to_npz
+from trainers.dataset_store import Making, store, stored
 from trainers.evaluate import compare
 from trainers.judging import Judge as Judging
 from trainers.rebuild import Cancelled
 from trainers.serving import ServingFailed
-from trainers.split import HeldBack
+from trainers.split import HeldBack, is_held_back
 
 
 class Judge:
@@ -122,3 +124,27 @@ def test_what_a_version_got_right_is_kept_by_digit_and_device_with_a_champion_or
     assert (judged.beside is None) == (champion is None)
     if judged.beside:
         assert judged.slices.digit_judged == judged.beside.digit_judged, "of the same drawings"
+
+
+def test_beside_a_champion_of_another_key_a_candidate_is_compared_on_the_people_whom_both_hold_back(monkeypatch):
+    said = [Feedback(n, f"d{n}", f"player {n % 60}", 1, n % 10, n.to_bytes(4) * 196) for n in range(240)]
+    blobs, asked = MemoryBlobs(), list[HeldBack]()
+    told = store(blobs, assemble(pictures(1, 2), said, 0.5, 3.0, 0.0, "key"), Making())
+
+    def compare(serving: Any, candidate: Any, champion: Any, mnist: Any, held_back: HeldBack, tell: Any) -> Any:
+        asked.append(held_back)
+        raise InterruptedError
+
+    monkeypatch.setattr("trainers.evaluate.compare", compare)
+    made_of = {"dataset": f"s3://b/{stored(told).train}", **stored(told).split}
+    of_before = {name: value for name, value in made_of.items() if name != "held_back_by"}
+    for lineage in (made_of, of_before):
+        champion = published("1").model_copy(update={"lineage": lineage})
+        candidate = published("2").model_copy(update={"lineage": made_of, "digest": "another"})
+        with pytest.raises(InterruptedError):
+            judging.Judge(Settings(), blobs, cast(Any, None)).judge(candidate, champion, 1, None, lambda share: None)
+
+    of = [one for one in said if is_held_back(one.player_id, 0.5, "key")]
+    both = [one for one in of if is_held_back(one.player_id, 0.5)]
+    assert 0 < len(both) < len(of)
+    assert [len(held_back) for held_back in asked] == [len(of), len(both)]

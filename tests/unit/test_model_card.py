@@ -66,7 +66,7 @@ def published(**more: Any) -> ModelPublished:
 def dataset() -> DatasetMade:
     return DatasetMade(digest=DIGEST, feedback=1600, held_back=400, people=45, new_people=5, labels=[160] * 10, weight=3,
                        excluded={"withdrawn": 3, "forgotten": 2}, trust=0.93, offsets=[1], split="0.2 of people", seed=1,
-                       code="c")  # fmt: skip
+                       code="c", newcomers=12, newcomers_weight=31.25)  # fmt: skip
 
 
 SLICES = RightBySlice(
@@ -114,7 +114,8 @@ def test_a_card_says_of_whom_it_learned_how_good_it_is_for_whom_what_it_cost_and
     told = card(dataset(), published(beside=BESIDE, verdict="promoted"), promoted, RETRAIN, promote, other)
 
     assert told.status == "answers players"
-    assert told.data["drawings"] == "1,600 trained on, each as 3 of MNIST; 400 held back"
+    drawings = "1,600 trained on, each as 3 of MNIST at most (12 of them newcomers', together as 31.2); 400 held back"
+    assert told.data["drawings"] == drawings
     assert (told.data["people"], told.data["left out"]) == ("45, of whom 5 new", "2 forgotten, 3 withdrawn")
     slices = {one.of: one for one in told.slices}
     assert (slices["MNIST's test images"].right, slices["MNIST's test images"].difference) == (0.99, -0.002)

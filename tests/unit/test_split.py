@@ -1,13 +1,26 @@
 """Who and what is held back from training, and what a later version may be judged by."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
 from trainers.dataset import LabelledImages, holdout_from_npz, holdout_npz
 from trainers.dataset import to_npz as old_npz
-from trainers.split import HeldBack, Split, divided, held_back, is_held_back, rank, rank_of_drawing
+from trainers.split import (
+    PUBLIC,
+    HeldBack,
+    Split,
+    compares,
+    divided,
+    fingerprint,
+    held_back,
+    is_held_back,
+    key_named,
+    rank,
+    rank_of_drawing,
+)
 
 HOUR_US = 3_600_000_000
 
@@ -18,15 +31,16 @@ class Drawing:
     drawing_id: str
     drawn_at_us: int = 0
     device: str = "unknown"
+    newcomer: bool = False
 
 
 DRAWINGS = [Drawing(f"player-{n % 40}", f"drawing-{n}", n * HOUR_US, ("unknown", "pen", "touch")[n % 3]) for n in range(400)]
 
 
-def aside(share: float = 0.5, newest_s: float = 0.0) -> HeldBack:
-    _, people, newest = divided(DRAWINGS, Split(share, newest_s))
+def aside(share: float = 0.5, newest_s: float = 0.0, secret: str = "", drawings: Sequence[Drawing] = DRAWINGS) -> HeldBack:
+    _, people, newest = divided(drawings, Split(share, newest_s, secret))
     both = [*people, *newest]
-    return held_back(np.zeros((len(both), 784), np.uint8), np.zeros(len(both), np.uint8), both, len(newest))
+    return held_back(np.zeros((len(both), 784), np.uint8), np.zeros(len(both), np.uint8), both, len(newest), secret)
 
 
 def test_a_persons_drawings_are_never_on_both_sides():
@@ -104,3 +118,61 @@ def test_of_the_newest_only_those_count_that_came_after_the_other_versions_data(
     assert (kept.drawn_at_us[kept.newest] > 394 * HOUR_US).all()
     assert kept.newest.sum() < made.newest.sum()
     assert (~kept.newest).sum() == (~made.newest).sum()
+
+
+def test_a_seat_that_was_ground_to_be_held_back_is_so_no_oftener_than_any_other_unless_the_key_is_known():
+    home, guess = "the home's own key", "a key that somebody guessed"
+    for known in ("", guess):
+        seats = [seat for n in range(10_000) if rank(seat := f"seat-{n}", known) < 0.02 and not compares(seat, known)]
+        found = sum(is_held_back(seat, 0.2, home) for seat in seats)
+        assert 0.1 * len(seats) < found < 0.3 * len(seats), "a fifth, as of all"
+        assert sum(compares(seat, home) for seat in seats) > 0.1 * len(seats)
+    assert home not in fingerprint(home) + repr(Split(0.2, 0.0, home))
+    assert len({fingerprint(key) for key in (home, guess, "")}) == 3
+
+
+def test_the_lineage_names_the_key_and_only_who_has_it_is_told_it():
+    assert Split(0.2).lineage(0) == {"held_back": "0.2 of people", "trained_until": "1970-01-01T00:00:00+00:00"}
+    assert Split(0.2, 0.0, "key").lineage(0) == {**Split(0.2).lineage(0), "held_back_by": fingerprint("key")}
+    named = [key_named(by, "key") for by in (fingerprint("key"), PUBLIC, fingerprint("another"))]
+    assert named == ["key", "", None]
+
+
+def test_a_newcomer_judges_nothing_and_teaches_nothing_that_it_would_be_judged_by():
+    new = {f"player-{n}" for n in range(0, 40, 2)}
+    drawings = [replace(one, newcomer=one.player_id in new) for one in DRAWINGS]
+    trained, people, newest = divided(drawings, Split(0.3, newest_s=100 * 3600))
+
+    assert not [one for one in (*people, *newest) if one.newcomer]
+    assert [one for one in trained if one.newcomer]
+    assert not [one for one in trained if is_held_back(one.player_id, 0.3)]
+    cut = max(one.drawn_at_us for one in drawings if not one.newcomer) - 100 * HOUR_US
+    assert max(one.drawn_at_us for one in trained) <= cut < min(one.drawn_at_us for one in newest)
+
+    alone = divided([replace(one, newcomer=True) for one in DRAWINGS], Split(0.3, newest_s=100 * 3600))
+    assert (alone[0], alone[1:]) == (
+        [replace(one, newcomer=True) for one in DRAWINGS if not is_held_back(one.player_id, 0.3)],
+        ([], []),
+    )
+
+
+def test_beside_a_version_of_another_key_only_those_count_whom_it_cannot_have_seen():
+    came = [replace(one, player_id=f"{one.player_id}-came", drawn_at_us=one.drawn_at_us + 500 * HOUR_US) for one in DRAWINGS]
+    made = aside(0.5, secret="new", drawings=[*DRAWINGS, *came])
+    back = holdout_from_npz(holdout_npz(made))
+    assert np.array_equal(back.public_ranks, made.public_ranks)
+    of_before = {"dataset": "s3://b/d", **Split(0.5).lineage(450 * HOUR_US)}
+    late = (made.drawn_at_us > 450 * HOUR_US).sum()
+    held = [one for one in DRAWINGS if is_held_back(one.player_id, 0.5, "new")]
+    both = sum(is_held_back(one.player_id, 0.5) for one in held)
+    assert 0 < both < len(held)
+
+    by_new, by_old = fingerprint("new"), {**of_before, "held_back_by": fingerprint("old")}
+    assert len(made.unseen({**of_before, "held_back_by": by_new}, 0, by_new)) == len(made), "the same key"
+    assert len(back.unseen(of_before, 0, by_new)) == late + both, "whom the public key had held back, and who came since"
+    assert len(made.unseen(by_old, 0, by_new)) == late, "nobody knows whom another key had held back"
+    again = aside(0.5, drawings=[*DRAWINGS, *came])
+    assert len(again.unseen(by_old, 0)) == (again.drawn_at_us > 450 * HOUR_US).sum(), "also where the home has lost its key"
+    returned = {"dataset": "s3://b/d", **Split(0.5, 0.0, "old").lineage(520 * HOUR_US)}
+    assert made.unseen(returned, 0, by_new).drawn_at_us.min() > 520 * HOUR_US
+    assert len(set(made.unseen(returned, 0, by_new).people.tolist())) < len(set(made.people.tolist())) / 2, "whole people"

@@ -357,7 +357,7 @@ def test_each_part_is_given_the_secrets_that_it_needs_and_no_others(tmp_path: Pa
         "router": cloud | bus | {"router_signing_key", "command_keys"},
         "router-2": cloud | bus | {"router_signing_key", "command_keys"},
         "learning": bus | {"learning_signing_key", "command_keys"},
-        "trainer": cloud | bus | {"trainer_signing_key", "command_keys"},
+        "trainer": cloud | bus | {"trainer_signing_key", "command_keys", "holdout_key"},
     }
 
     given = {part.name: environment(part, settings, ambient) for part in components(settings)}
