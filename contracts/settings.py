@@ -276,11 +276,10 @@ class Settings(TrainingSettings):
         """Return the variables that AWS's own services need and that are not set: their defaults are for this machine."""
         urls = self.endpoint_urls
         needed: dict[str, AwsService] = {"role_arn": "sagemaker", "image_registry": "sagemaker", "bucket": "s3"}
-        fields = type(self).model_fields
         return [
             variable(name)
             for name, service in needed.items()
-            if urls[service] is None and getattr(self, name) == fields[name].default
+            if urls[service] is None and getattr(self, name) == type(self).model_fields[name].default
         ]
 
     def image_folders(self) -> dict[str, Path]:
@@ -332,10 +331,8 @@ class Settings(TrainingSettings):
 AWS_SECRETS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 GAME_SECRETS = ("operator_token", "seat_secret", "api_keys", "api_signing_key", "command_keys")
 """The API's: what admits players, operators and apps, and what signs and proves commands."""
-ROUTER_SECRETS, LEARNING_SECRETS = (
-    (*AWS_SECRETS, "router_signing_key", "command_keys"),
-    ("learning_signing_key", "command_keys"),
-)
+ROUTER_SECRETS = (*AWS_SECRETS, "router_signing_key", "command_keys")
+LEARNING_SECRETS = ("learning_signing_key", "command_keys")
 TRAINER_SECRETS = (*AWS_SECRETS, "trainer_signing_key", "command_keys", "holdout_key")
 SIGNING = ("router_signing_key", "learning_signing_key", "trainer_signing_key")
 SECRETS = (*AWS_SECRETS[:2], *GAME_SECRETS[:-1], *SIGNING, "holdout_key")
