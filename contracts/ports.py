@@ -128,6 +128,10 @@ class Blobs(Protocol):
         """Return all keys under a prefix, in order."""
         ...
 
+    def written(self, prefix: str) -> Iterator[tuple[str, datetime]]:
+        """Return all keys under a prefix, in order, and when each was written last."""
+        ...
+
     def drop(self, key: str) -> None:
         """Delete an object; nothing happens if there is none."""
         ...

@@ -1,6 +1,7 @@
 """Stores objects by key, on S3 or in memory: datasets, examples and artifacts (way 3, REBUILD)."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import boto3
@@ -77,9 +78,13 @@ class S3Blobs:
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Return all keys under a prefix, in the order of their UTF-8 bytes."""
+        yield from (key for key, _ in self.written(prefix))
+
+    def written(self, prefix: str) -> Iterator[tuple[str, datetime]]:
+        """Return all keys under a prefix, in that order, and when each was written last."""
         for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
             for item in page.get("Contents", ()):
-                yield item["Key"]
+                yield item["Key"], item["LastModified"]
 
     def drop(self, key: str) -> None:
         """Delete an object, with all versions that the bucket keeps of it; nothing happens if there is none."""
@@ -116,12 +121,14 @@ class MemoryBlobs:
     def __init__(self) -> None:
         """Start empty."""
         self._objects: dict[str, bytes] = {}
+        self._written: dict[str, datetime] = {}
 
     def put(self, key: str, data: bytes, *, only_if_absent: bool = False) -> None:
         """Store an object. Raises `BlobExists` if it must not exist yet, and does."""
         if only_if_absent and key in self._objects:
             raise BlobExists(f"{key} is there already")
         self._objects[key] = bytes(data)
+        self._written[key] = datetime.now(UTC)
 
     def get(self, key: str) -> bytes:
         """Return an object's bytes. Raises `NoSuchBlob`."""
@@ -132,6 +139,10 @@ class MemoryBlobs:
     def keys(self, prefix: str) -> Iterator[str]:
         """Return all keys under a prefix, in the order of their UTF-8 bytes."""
         yield from sorted((key for key in self._objects if key.startswith(prefix)), key=str.encode)
+
+    def written(self, prefix: str) -> Iterator[tuple[str, datetime]]:
+        """Return all keys under a prefix, in that order, and when each was written last."""
+        yield from ((key, self._written[key]) for key in self.keys(prefix))
 
     def drop(self, key: str) -> None:
         """Delete an object; nothing happens if there is none."""

@@ -23,7 +23,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
 from contracts.events import EVENTS, TOPICS
-from contracts.ports import Bus, Partition, Record
+from contracts.ports import Bus, Partition, Record, Since
 from contracts.records import key_of
 from contracts.settings import Settings
 from producers.connection import DIRECT, BusError, kafka_of
@@ -73,6 +73,8 @@ class Found:
     unmarked: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """How many records of each cuttable topic have a key without a mark."""
     scanned: int = 0
+    ends: dict[Partition, int] = field(default_factory=dict)
+    """The offset after the last record of each partition, from where another scan can go on."""
     others: dict[Partition, "hashlib._Hash"] = field(default_factory=lambda: defaultdict(hashlib.sha256))
     """Of each partition of a topic that is kept for good, the sum over all other records, up to the bounds of the scan."""
     bounds: dict[Partition, int] = field(default_factory=dict)
@@ -153,23 +155,29 @@ def unnamed(places: Mapping[str, T]) -> dict[Partition, T]:
 
 
 def scan(
-    bus: Bus, topics: Collection[str], wanted: Callable[[Record], bool], bounds: Mapping[Partition, int] | None = None
+    bus: Bus,
+    topics: Collection[str],
+    wanted: Callable[[Record], bool],
+    bounds: Mapping[Partition, int] | None = None,
+    since: Since = "start",
 ) -> Found:
-    """Read topics from the start to where they end now, and return the records that are ``wanted``.
+    """Read topics to where they end now, and return the records that are ``wanted``.
 
     Args:
         bus: Where the log is.
         topics: The topics.
         wanted: Says which records are looked for, also of those without a value.
         bounds: Up to where the others are summed, as an earlier scan has it; None: up to the end.
+        since: Where to begin.
 
     Raises:
         BusError: If they cannot be read.
     """
     found = Found()
-    for record in all_records(bus, list(topics)):
+    for record in all_records(bus, list(topics), since):
         place = record.topic, record.partition
         found.scanned += 1
+        found.ends[place] = record.offset + 1
         looked_for = wanted(record)
         if record.topic in CUTTABLE:
             found.count_key(record, looked_for)

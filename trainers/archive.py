@@ -117,16 +117,18 @@ def unmarked(table: pa.Table, marks: Collection[str]) -> pa.Table:
     return table.filter(pc.invert(pc.is_in(table["player_id"], pa.array(gone, pa.string())))) if gone else table
 
 
-def drop_copies(blobs: Blobs, tell: Callable[[Sequence[str]], None] = lambda keys: None) -> None:
+def drop_copies(blobs: Blobs, since: datetime, tell: Callable[[Sequence[str]], None] = lambda keys: None) -> None:
     """Delete what notebooks and tries of settings have left: nobody knows whose drawings are in it, or have taught it.
 
     Args:
         blobs: The bucket.
+        since: What was written before stays: nothing of the player was there to be copied.
         tell: Is told the keys of what notebooks have left beforehand.
     """
-    if keys := list(blobs.keys(COPIES)):
-        tell(keys)
-    for key in [*keys, *blobs.keys(TRIES)]:
+    copies, tries = ([key for key, at in blobs.written(prefix) if at >= since] for prefix in (COPIES, TRIES))
+    if copies:
+        tell(copies)
+    for key in (*copies, *tries):
         blobs.drop(key)
 
 

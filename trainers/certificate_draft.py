@@ -7,14 +7,16 @@ known by their place on the log, objects by their keys, observations by a hash o
 import json
 from collections import Counter
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-from contracts.events import now
+from contracts.events import ExampleLabelled, UnknownEvent, decode, now
 from contracts.ports import Blobs, NoSuchBlob, Partition, Record
 from producers.cutting import Found, named, unnamed
+from trainers.archive_names import read_name
 
 LEFT: Final = (
     "counts of how often models were right in ten seconds that the player began, with none of theirs in them",
@@ -22,6 +24,8 @@ LEFT: Final = (
     "evidence of drift: when a drawing was made, its digit, its ink, nine measures and which models erred, of nobody by name",
 )
 """What a forgotten player leaves, none of which names or shows them."""
+_APART: Final = timedelta(hours=1)
+"""By how much clocks may differ: those of Kafka's writers, of the bucket and of the home's files."""
 OLD_EXPERIMENTS: Final = "experiments that have not begun anew yet, as named here: they do when they learn again"
 
 
@@ -36,6 +40,8 @@ class CertificateDraft:
             told: dict[str, Any] = json.loads(blobs.get(self._key))
         except NoSuchBlob:
             told = {}
+        self.is_begun = bool(told)
+        """Whether anything was noted of the player, by an earlier try or this one."""
         self.begun_at: str = told.get("begun_at", now().isoformat())
         self._records: dict[str, list[int]] = told.get("records", {})
         """By ``topic/partition``: how many records, and the offset after the last one."""
@@ -43,6 +49,8 @@ class CertificateDraft:
         """By the key of an object of the archive: how many examples."""
         self._items: set[str] = set(told.get("items", ()))
         """The hashes of the observations' keys."""
+        self._firsts: dict[str, int] = told.get("firsts", dict.fromkeys(("record", "example"), 0) if told else {})
+        """The times of the first record of theirs, and of the first example, in ms; 0: older than anything."""
         self._copies: set[str] = set(told.get("copies", ()))
         """The hashes of the keys of what notebooks had left."""
         self.log_lines: int = told.get("log_lines", 0)
@@ -66,6 +74,8 @@ class CertificateDraft:
     def add_records(self, records: Iterable[Record]) -> None:
         """Count records that are on the log: those behind the last one that was counted of their partition."""
         for record in sorted(records, key=lambda one: one.offset):
+            for first in ("record", "example") if _is_example(record) else ("record",):
+                self._firsts[first] = min(record.timestamp_ms, self._firsts.get(first, record.timestamp_ms))
             counted = self._records.setdefault(f"{record.topic}/{record.partition}", [0, 0])
             if record.offset >= counted[1]:
                 counted[:] = counted[0] + 1, record.offset + 1
@@ -93,6 +103,18 @@ class CertificateDraft:
             self._write()
 
     @property
+    def known_since(self) -> datetime | None:
+        """From when on what read the log may hold something of theirs; None: there was nothing."""
+        return _least(self._firsts.get("record"))
+
+    @property
+    def taught_since(self) -> datetime | None:
+        """From when on what read the archive may hold an example of theirs; None: there was none."""
+        named_by = [one for one in map(read_name, self._objects) if one]
+        hours = [datetime(*one.day.timetuple()[:3], one.hour or 0, tzinfo=UTC).timestamp() * 1000 for one in named_by]
+        return _least(self._firsts.get("example"), *hours)
+
+    @property
     def topics(self) -> dict[str, int]:
         """How many records there were, by topic."""
         out: Counter[str] = Counter()
@@ -113,8 +135,10 @@ class CertificateDraft:
         self._blobs.drop(self._key)
 
     def _write(self) -> None:
+        self.is_begun = True
         told = {
             "begun_at": self.begun_at,
+            "firsts": self._firsts,
             "records": self._records,
             "objects": self._objects,
             "items": sorted(self._items),
@@ -124,6 +148,22 @@ class CertificateDraft:
             "ends": self.ends,
         }
         self._blobs.put(self._key, json.dumps(told).encode())
+
+
+def _is_example(record: Record) -> bool:
+    """Say whether a record is an example, as the archive keeps it."""
+    if record.topic != ExampleLabelled.topic:
+        return False
+    try:
+        return isinstance(decode(record.topic, record.value), ExampleLabelled)
+    except UnknownEvent:
+        return False
+
+
+def _least(*times_ms: float | None) -> datetime | None:
+    """Return the first of some times, less what clocks may differ by; None: there is none."""
+    first = min((one for one in times_ms if one is not None), default=None)
+    return None if first is None else datetime.fromtimestamp(first / 1000, UTC) - _APART
 
 
 def _hashed(key: str) -> str:

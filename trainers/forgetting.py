@@ -32,7 +32,7 @@ from contracts.events import (
     mark_of,
     now,
 )
-from contracts.ports import Blobs, Bus
+from contracts.ports import Blobs, Bus, Since
 from contracts.settings import Settings
 from producers.certificate import signed, signing_key
 from producers.cutting import CUTTABLE, Found, LogCutter, NotCut, scan
@@ -169,6 +169,9 @@ class Forgetter:
         self._tell(command, "door", "nobody may play as this player any more")
         self._shut(player)
         self._pause(QUIET_S)
+        if command.via == "player" and not (theirs.is_left or draft.is_begun or self._scanned(command, theirs.ends).is_left):
+            home_files.blot_logs(self._settings.home, player)
+            return "nothing of the player was on the log, so there is no certificate; nobody can play as this player any more"
         for round_ in range(ROUNDS):
             self._tell(command, "folds", f"the folds let go of the player{', once more' if round_ else ''}")
             found = self._scanned(command)
@@ -251,13 +254,15 @@ class Forgetter:
     def _clean_stores(self, command: ForgetPlayer, draft: CertificateDraft) -> dict[str, Any]:
         """Take the player out of S3, DynamoDB and what replays have left; return what the certificate tells of it."""
         player = command.player_id
-        if not home_files.drop_replays(self._settings.home):
+        since = draft.known_since
+        if since is not None and not home_files.drop_replays(self._settings.home, since):
             raise Unheard("a replay is at work, which has read the player: give the command again when it is done")
         with self._sinks():
             self._tell(command, "archive", "archive and datasets on S3")
             marks = frozenset(self._model_log.marks)
             archive.without(self._blobs, player, draft.add_object, lambda: self._pause(0), marks)
-            archive.drop_copies(self._blobs, draft.add_copies)
+            if (taught := draft.taught_since) is not None:
+                archive.drop_copies(self._blobs, taught, draft.add_copies)
             datasets = dataset_store.without(self._blobs, player)
             for digest in datasets:
                 self._promoter.say(dataset_store.announced(dataset_store.read_manifest(self._blobs, digest)))
@@ -313,8 +318,8 @@ class Forgetter:
         draft.add_lines(home_files.blot_logs(home, player))
         return [path for path in home_files.holding(home, [player.encode()]) if not path.startswith("kafka/")]
 
-    def _scanned(self, command: ForgetPlayer) -> Found:
-        return scan(self._bus, CUTTABLE, is_of(command.player_id, command.command_id))
+    def _scanned(self, command: ForgetPlayer, since: Since = "start") -> Found:
+        return scan(self._bus, CUTTABLE, is_of(command.player_id, command.command_id), since=since)
 
     def _tell(self, command: ForgetPlayer, step: str, message: str) -> None:
         log.info("forgetting", command_id=str(command.command_id), step=step, message=message)

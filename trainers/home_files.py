@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -31,8 +32,12 @@ def blot_logs(home: Path, player_id: str) -> int:
     return places
 
 
-def drop_replays(home: Path) -> bool:
-    """Delete the states that replays of the log have left, which hold whoever was on it; False: a replay is at work."""
+def drop_replays(home: Path, since: datetime) -> bool:
+    """Delete the states that replays of the log have left since then, which hold whoever was on it.
+
+    Returns:
+        False: a replay is at work, and nothing is deleted.
+    """
     folder = home / "replay"
     if not folder.is_dir():
         return True
@@ -42,7 +47,7 @@ def drop_replays(home: Path) -> bool:
         except BlockingIOError:
             return False
         for path in folder.iterdir():
-            if path.is_dir():
+            if path.is_dir() and any(one.stat().st_mtime >= since.timestamp() for one in (path, *path.rglob("*"))):
                 shutil.rmtree(path)
     return True
 

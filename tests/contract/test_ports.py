@@ -1,6 +1,7 @@
 """What a store of objects promises, run by every one there is."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import boto3
@@ -63,6 +64,17 @@ def test_keys_come_in_the_order_of_their_bytes_and_only_those_under_the_prefix(b
 
     assert list(blobs.keys("p/")) == ["p/B", "p/a/1", "p/b", "p/ä"]
     assert list(blobs.keys("nothing")) == []
+
+
+def test_it_is_known_when_each_object_was_written_last(blobs):
+    before = datetime.now(UTC) - timedelta(seconds=2)  # S3 tells whole seconds
+    for key in ("p/b", "p/a", "q"):
+        blobs.put(key, b"")
+
+    written = dict(blobs.written("p/"))
+
+    assert list(written) == ["p/a", "p/b"]
+    assert all(before < at <= datetime.now(UTC) + timedelta(seconds=1) for at in written.values())
 
 
 def test_more_keys_than_a_page_are_all_listed(blobs):

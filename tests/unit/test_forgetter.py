@@ -1,10 +1,13 @@
 """The steps of forgetting a player: what others do meanwhile is not lost, and nothing is certified that is not so."""
 
+import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,18 +26,20 @@ from contracts.events import (
     RestrictPlayer,
     decode,
     mark_of,
+    now,
 )
-from contracts.ports import Bus
+from contracts.ports import Bus, Record
 from contracts.settings import Settings
 from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
+from producers.cutting import Found
 from producers.placement import partition_of
 from producers.signing import Proofs
 from producers.whole_log import all_records
 from streams.evidence import Evidence
 from streams.online_base import load_base
 from tests.endpoints import MemoryServing
-from tests.histories import READER, MemoryCells, example, features, folded, lesson, published
+from tests.histories import READER, MemoryCells, drawing, example, features, folded, lesson, published
 from tests.roster import ROSTER
 from tests.sinks import keep
 from trainers import archive, dataset, dataset_store
@@ -165,6 +170,7 @@ def test_a_version_that_a_rebuild_at_work_makes_of_the_drawings_is_in_the_certif
 
     shop.at_work = rebuild
     shop.blobs.put("notebooks/notebook-1/train/train.csv", b"7,3,0,255")
+    CertificateDraft(shop.blobs, mark_of(EVE)).add_records([record_of(example("d1", player_id=EVE), now())])
     certified: dict[str, Any] = {}
 
     def certify(command: ForgetPlayer, draft: CertificateDraft, facts: dict[str, Any]) -> str:
@@ -183,6 +189,111 @@ def test_a_version_that_a_rebuild_at_work_makes_of_the_drawings_is_in_the_certif
     assert list(shop.blobs.keys("notebooks/")) == [], "a copy has no names in it"
     assert certified["notebook_objects"] == 1
     assert EVE.encode() not in b"".join(shop.blobs.get(key) for key in shop.blobs.keys(""))
+
+
+JOINED = ForgetPlayer(command_id=uuid4(), by="the player", via="player", player_id=EVE)
+
+
+def left_by_others(shop: Shop, home: Path) -> tuple[set[str], Path]:
+    """Put what others have made into the bucket and the home; return the keys, and what a replay has left."""
+    for key in ("notebooks/alice/model.tar.gz", "tuning/try/output/model.tar.gz"):
+        shop.blobs.put(key, b"days of work")
+        shop.blobs._written[key] = now() - timedelta(days=3)
+    kept = home / "replay" / "learner" / "0.sqlite"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"a state")
+    for path in (kept, kept.parent):
+        os.utime(path, (1e9, 1e9))
+    return set(shop.blobs.keys("")), kept
+
+
+def test_who_has_only_joined_deletes_nothing_of_anybody_and_the_log_is_read_once(tmp_path: Path, monkeypatch):
+    shop = Shop(tmp_path)
+    shop.bus.publish(example("d1", player_id="bob", features=features(1))).result()
+    keys, kept = left_by_others(shop, tmp_path)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "api.log").write_text(f"joined {EVE}")
+    shop.at_work = lambda: pytest.fail("no rebuild is held up")
+    read: Counter[str] = Counter()
+    monkeypatch.setattr(shop.forgetter, "_cut", lambda *_: None)
+    follow = shop.bus.follow
+
+    def counting(topics: Any, since: Any) -> Any:
+        tail = follow(topics, since)
+        if "examples.v1" in topics:
+            read.update(one.topic for one in all_records(SimpleNamespace(follow=follow), topics, since))  # type: ignore[arg-type]
+        return tail
+
+    monkeypatch.setattr(shop.bus, "follow", counting)
+    shop.forgetter.carry_out(JOINED)
+
+    assert shop.model_log.outcome(JOINED.command_id) == "done"
+    assert set(shop.model_log.marks) == {mark_of(EVE)}
+    assert (set(shop.blobs.keys("")), kept.exists()) == (keys, True)
+    assert read["examples.v1"] == 1
+    assert EVE not in (tmp_path / "logs" / "api.log").read_text()
+
+
+def test_a_drawing_that_came_while_the_door_was_being_shut_is_found(tmp_path: Path, monkeypatch):
+    shop = Shop(tmp_path)
+    monkeypatch.setattr(shop.forgetter, "_pause", lambda seconds: shop.bus.publish(drawing("late", player=EVE)).result())
+    released: list[int] = []
+
+    def release(command: ForgetPlayer, found: Found) -> None:
+        released.append(len(found.records))
+        raise Unheard("that is enough")
+
+    monkeypatch.setattr(shop.forgetter, "_release", release)
+
+    with pytest.raises(Unheard, match="enough"):
+        shop.forgetter.carry_out(JOINED)
+
+    assert released == [1]
+
+
+def test_what_an_earlier_try_has_begun_is_finished_though_the_log_has_nothing_any_more(tmp_path: Path, monkeypatch):
+    shop = Shop(tmp_path)
+    CertificateDraft(shop.blobs, mark_of(EVE)).add_records([record_of(example("d1", player_id=EVE), now())])
+    certified = []
+    monkeypatch.setattr(shop.forgetter, "_certify", lambda *told: certified.append(told) or "done")
+    for step in ("_release", "_cut"):
+        monkeypatch.setattr(shop.forgetter, step, lambda *_: LessonNumbers())
+
+    shop.forgetter.carry_out(JOINED)
+
+    assert len(certified) == 1
+
+
+def record_of(event: Event, at: datetime) -> Record:
+    """A record of a time."""
+    return Record(event.topic, 0, 0, event.record_key(), event.record_value(), int(at.timestamp() * 1000))
+
+
+@pytest.mark.parametrize(
+    ("event", "at", "gone"),
+    [
+        (drawing("d1", player=EVE), -10, {"replay"}),
+        (drawing("d1", player=EVE), -1, set()),
+        (example("d1", player_id=EVE), -10, {"replay", "notebooks/alice/model.tar.gz", "tuning/try/output/model.tar.gz"}),
+        (example("d1", player_id=EVE), -1, set()),
+    ],
+    ids=["drew before the replay", "drew after it", "taught before the copies", "taught after them"],
+)
+def test_copies_and_replays_go_only_if_they_may_hold_something_of_the_player(
+    tmp_path: Path, monkeypatch, event: Event, at: int, gone: set[str]
+):
+    shop = Shop(tmp_path)
+    keys, kept = left_by_others(shop, tmp_path)
+    day = now() - timedelta(days=3)
+    for path in (kept, kept.parent):
+        os.utime(path, (day.timestamp(), day.timestamp()))
+    draft = CertificateDraft(shop.blobs, mark_of(EVE))
+    draft.add_records([record_of(event, now() + timedelta(days=at))])
+
+    shop.forgetter._clean_stores(JOINED, CertificateDraft(shop.blobs, mark_of(EVE)))
+
+    there = {key for key in keys if key in set(shop.blobs.keys(""))} | ({"replay"} if kept.exists() else set())
+    assert {*keys, "replay"} - there == gone
 
 
 FROZEN = LearningSet(model="river", frozen=True, by="op")

@@ -4,6 +4,7 @@ import fcntl
 import json
 import sqlite3
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -290,18 +291,21 @@ def test_logs_keep_their_length_and_lose_the_id(tmp_path: Path):
     assert blotted.endswith(b"\nbob\n")
 
 
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
+
 def test_what_replays_have_left_goes_and_one_at_work_is_waited_for(tmp_path: Path):
-    assert home_files.drop_replays(tmp_path)
+    assert home_files.drop_replays(tmp_path, LONG_AGO)
     kept = tmp_path / "replay" / "learner" / "0.sqlite"
     kept.parent.mkdir(parents=True)
     kept.write_bytes(EVE.encode())
 
     with (tmp_path / "replay" / "lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert not home_files.drop_replays(tmp_path)
+        assert not home_files.drop_replays(tmp_path, LONG_AGO)
         assert kept.exists()
 
-    assert home_files.drop_replays(tmp_path)
+    assert home_files.drop_replays(tmp_path, LONG_AGO)
     assert not kept.parent.exists()
 
 

@@ -1,7 +1,7 @@
 """Several settings of hyperparameters in one rebuild: what they are compared by, which is kept, and what they leave behind."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -216,5 +216,5 @@ def test_what_tries_leave_is_deleted_when_they_are_over_or_somebody_is_forgotten
     assert cloud.stopped == 1
     assert not {key for key in blobs.keys("") if not key.startswith("bases/")}
     blobs.put("tuning/try-1/try-1-001/output/model.tar.gz", b"a model of a trainer that was killed")
-    archive.drop_copies(blobs)
+    archive.drop_copies(blobs, datetime.min.replace(tzinfo=UTC))
     assert not list(blobs.keys("tuning/"))
