@@ -889,7 +889,7 @@ class LessonsCut(Event):
     numbers: Annotated[list[tuple[Count, Count]], Field(max_length=MAX_FORGOTTEN)]
     """The numbers of the lessons: the first and the last of each run, rising."""
     counted: bool = True
-    """Whether one of them counted by itself: what only newcomers had taught is in no experiment."""
+    """Whether one of them is such as experiments learn: what only newcomers had taught, or little weight, is in none."""
 
     def partition(self) -> int | None:
         """Return the partition of the lessons."""
@@ -899,8 +899,8 @@ class LessonsCut(Event):
 class LessonsForgotten(LessonsCut):
     """Lessons with these numbers are missing on the log, since they were a player's who is forgotten.
 
-    Written by the learner; read by the online model, which takes no other gap, and by the experiments, which begin anew. It
-    says nothing of the player, and stays. Twice is harmless: the numbers are what they are.
+    Written by the learner; read by the online model, which takes no other gap, and by the experiments, of which those begin
+    anew that have read them. It says nothing of the player, and stays. Twice is harmless: the numbers are what they are.
     """
 
     topic: ClassVar[str] = "lessons.v1"

@@ -1,4 +1,4 @@
-"""Sums up what identifies a set of lessons, in whatever order they come. Pure.
+"""Sums up what identifies a set of lessons, in whatever order they come, and says which of them experiments learn. Pure.
 
 It is here so that a set can be told from another without the model that they make.
 """
@@ -10,6 +10,8 @@ from uuid import UUID
 EIGHTHS: Final = 8
 """How many parts the weight of a whole lesson has."""
 MODULUS: Final = 1 << 256
+LEAST: Final = 0.5
+"""The weight from which an experiment learns a lesson, whole: river's estimators do not weigh lessons."""
 
 
 class MarkedLesson(Protocol):
@@ -60,3 +62,8 @@ def mark(lesson: MarkedLesson) -> int:
     """Return the number that a lesson adds to the sum of a set, modulo `MODULUS`; taken back, it subtracts it."""
     told = f"{lesson.model}|{lesson.drawing_id}|{lesson.label}|{lesson.reader}|{lesson.newcomer}|".encode() + lesson.embedding
     return lesson.sign * round(lesson.weight * EIGHTHS) * int.from_bytes(sha256(told).digest(), "big")
+
+
+def is_whole(lesson: MarkedLesson) -> bool:
+    """Say whether experiments learn a lesson: it is taught by somebody who counts alone, and counts half at least."""
+    return lesson.sign > 0 and not lesson.newcomer and lesson.weight >= LEAST

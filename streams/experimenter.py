@@ -5,11 +5,13 @@ the newest state of each experiment on models.v1, and reads lessons.v1 from ther
 waits for an experiment. After each lesson the thread rests as long as that took, and in a rush nine times as long. What goes
 wrong is logged, and begun again: it ends no process.
 
-An experiment cannot unlearn. So when the log says that lessons are missing, since a player is forgotten, all experiments begin
-anew, without those lessons, whether they are still on the log or not. A state from before is known by its offsets.
+An experiment cannot unlearn. So when the log says that lessons are missing, since a player is forgotten, those that have
+learned from the player begin anew (`streams.unlearning`). Strangers can bring that about, so nobody sees it: what was published
+before goes on to answer until the new one has read as far, and they begin anew once in `ANEW_S` at most.
 """
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,9 +27,9 @@ from contracts.records import read
 from producers.proven import ProvenModels
 from producers.whole_log import all_records
 from streams.experiments import EXPERIMENTS, Apprentice, Experiment, package, promoted
-from streams.lesson_lines import forgotten_of
 from streams.online_base import Base, BaseRows, load_rows
 from streams.online_model import SHARED, Answering, InForce
+from streams.unlearning import Unlearning
 
 _log = structlog.get_logger()
 STAGE: Final = "experiments"
@@ -40,6 +42,8 @@ _AGAIN_S: Final = 5.0
 """How long after a failure all is begun again."""
 _GATHER_S: Final = 1.0
 """How long after a player is forgotten: more such events may follow."""
+ANEW_S: Final = 30.0
+"""How long from one time that experiments began anew to the next, at least."""
 _AT_ONCE: Final = 16
 """How many lessons each experiment learns in turn."""
 _RUSH_RESTS: Final = 9
@@ -99,14 +103,15 @@ class Experimenter:
         self._learning: dict[str, Apprentice] = {}
         self._gone = False
         """Whether this process has seen that a player is forgotten."""
-        self._forgotten: dict[int, int] = {}
-        """By partition of lessons.v1, the offset of the last event by which lessons are missing, as known at the beginning."""
-        self._missing: dict[int, set[int]] = {}
-        """By partition, the numbers of those lessons."""
+        self._unlearning = Unlearning(series)
+        self._until: dict[str, dict[int, int]] = {}
+        """By the name of an experiment that began anew, up to where it must have read, by partition, before it is published."""
+        self._anew_at = -math.inf
+        """When experiments began anew last since a player is forgotten, on the monotonic clock."""
         self._since: Mapping[Partition, int] = {}
         """Where the reading of lessons began."""
-        self._said: dict[str, tuple[str, float]] = {}
-        """The version that was published last of each experiment, and when."""
+        self._said: dict[str, tuple[tuple[str, int], float]] = {}
+        """What was published last of each experiment, by its version and how many notices it had passed, and when."""
         self._settled_at = 0.0
         """When the start is over, on the monotonic clock."""
         self._stopping = threading.Event()
@@ -137,6 +142,7 @@ class Experimenter:
                     bus.close()
             except PlayerGone:
                 _log.info("a player is forgotten: experiments begin anew")
+                self._settled_at = max(self._settled_at, self._anew_at + ANEW_S)
                 self._stopping.wait(_GATHER_S)
             except Exception:  # noqa: BLE001 no experiment ends a process
                 _log.exception("experiments failed, they begin again", after_s=_AGAIN_S)
@@ -198,9 +204,18 @@ class Experimenter:
     def _begin(self, bus: Bus) -> Sequence[str]:
         """Take the experiments up from their newest states; return the topics to read."""
         river, rows = self._package(), self._rows()
-        self._read_forgotten(bus)
-        known = {} if self._anew else self._catalog.experiments.get(SHARED, {})
-        known = {name: state for name, state in known.items() if not self._is_from_before(state)}
+        self._unlearning = Unlearning(self._series)
+        if self._gone or self._catalog.forgotten:
+            self._unlearning.read(all_records(bus, [_LESSONS]), STAGE)
+        there = {} if self._anew else self._catalog.experiments.get(SHARED, {})
+        known = {name: state for name, state in there.items() if not self._unlearning.is_about(state.offsets, state.numbers)}
+        notice = self._unlearning.read_to
+        self._until = {
+            name: {partition: max(offset, notice.get(partition, -1)) for partition, offset in enumerate(state.offsets)}
+            for name, state in there.items()
+            if name not in known
+        }
+        self._anew_at = time.monotonic() if self._until else self._anew_at
         self._here, self._anew, self._learning = True, False, {}
         for name, experiment in self._experiments.items():
             try:
@@ -219,30 +234,9 @@ class Experimenter:
         self._since = {
             (_LESSONS, partition): 1 + min(offsets.get(partition, -1) for offsets in read_by) for partition in partitions
         }
-        self._said = {name: (known[name].version, 0.0) for name, one in self._learning.items() if not one.fresh}
+        self._said = {name: ((known[name].version, 0), 0.0) for name, one in self._learning.items() if not one.fresh}
         _log.info("experiments learn here", taught={name: one.taught for name, one in self._learning.items()})
         return (_MODELS, _LESSONS)
-
-    def _read_forgotten(self, bus: Bus) -> None:
-        """Find which lessons are missing on the log, or will be."""
-        self._forgotten, self._missing = {}, {}
-        if not (self._gone or self._catalog.forgotten):
-            return
-        for record in all_records(bus, [_LESSONS]):
-            if self._stopping.is_set():
-                return
-            if (event := forgotten_of(record, STAGE)) is None:
-                continue
-            if event.counted:
-                self._forgotten[record.partition] = record.offset
-            if event.series == self._series:
-                several = self._missing.setdefault(record.partition, set())
-                several.update(*(range(first, last + 1) for first, last in event.numbers))
-
-    def _is_from_before(self, state: ExperimentLearned) -> bool:
-        """Say whether a state may have learned from a player who is forgotten."""
-        read_to = dict(enumerate(state.offsets))
-        return any(read_to.get(partition, -1) < offset for partition, offset in self._forgotten.items())
 
     def _leave(self) -> Sequence[str]:
         """Stop learning: another process goes on. Return the topics to read."""
@@ -256,7 +250,8 @@ class Experimenter:
             if record.offset < self._since.get((_LESSONS, record.partition), 0):
                 self._anew = True
                 raise AnotherLog(f"lessons.v1 of partition {record.partition} ends before what the experiments have read")
-            if record.offset > self._forgotten.get(record.partition, -1) and _unlearns(record):
+            notice = self._unlearning.apply(record, STAGE)
+            if notice is not None and any(notice.is_about(one.offsets, one.numbers) for one in self._learning.values()):
                 self._gone = True
                 raise PlayerGone
         promoted_now = "" if self._promoted is None else generation(self._promoted.version)
@@ -265,7 +260,7 @@ class Experimenter:
             (event, record)
             for record in records
             if isinstance(event := read(record, STAGE), LessonTaught | LessonsForgotten)
-            and event.number not in self._missing.get(record.partition, ())
+            and not self._unlearning.is_missing(event.number, record.partition)
         ]
         for first in range(0, max(1, len(lessons)), _AT_ONCE):
             for name in names:
@@ -300,18 +295,14 @@ class Experimenter:
 
     def _say(self, bus: Bus, name: str, one: Apprentice, *, at_once: bool) -> None:
         """Publish an experiment's state, if it is another and that is due."""
-        version, at = self._said.get(name, ("", 0.0))
+        before, at = self._said.get(name, (("", 0), 0.0))
         if not at_once and time.monotonic() - at < SAID_S:
             return
-        if one.version != version:
+        if any(one.offsets.get(partition, -1) < offset for partition, offset in self._until.get(name, {}).items()):
+            return
+        if (one.version, one.passed) != before:
             bus.publish(one.state(now())).result(_ACKNOWLEDGED_S)
-            self._said[name] = one.version, time.monotonic()
-
-
-def _unlearns(record: Record) -> bool:
-    """Say whether a record tells that lessons are missing which experiments had learned."""
-    event = forgotten_of(record, STAGE)
-    return event is not None and event.counted
+            self._said[name] = (one.version, one.passed), time.monotonic()
 
 
 class AnotherLog(RuntimeError):
@@ -319,4 +310,4 @@ class AnotherLog(RuntimeError):
 
 
 class PlayerGone(Exception):
-    """A player is forgotten from whom the experiments may have learned: all are begun again."""
+    """A player is forgotten from whom an experiment may have learned: each is taken up from a state without them."""

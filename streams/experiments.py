@@ -2,8 +2,8 @@
 
 Each learns the lessons that the sum learns, as they come, and is asked as a shadow of the same model; an operator may let one
 answer in its place. An estimator that descends a gradient cannot unlearn: a lesson that is taken back stays in it, and its
-state depends on the order of its lessons. So when a player is forgotten, all begin anew, without that player's lessons. Twice
-is harmless: the lessons of a partition are numbered.
+state depends on the order of its lessons. So when a player is forgotten, those that have learned from them begin anew, without
+that player's lessons. Twice is harmless: the lessons of a partition are numbered.
 
 See docs/decisions/0033-experiments.md.
 """
@@ -21,13 +21,12 @@ from numpy.typing import NDArray
 from river.base import Classifier
 
 from contracts.events import DIGITS, PLAYER_PARTITIONS, ExperimentLearned, LessonsForgotten, LessonTaught, Link
+from contracts.lesson_marks import LEAST, is_whole
 from streams.additive import EIGHTHS, Floats
 from streams.online_base import Base, BaseRows
 from streams.online_model import SHARED, Answering, embedding_of, offsets_of
 from streams.routing import linked
 
-LEAST: Final = 0.5
-"""The weight from which a lesson is learned, whole: river's estimators do not weigh lessons."""
 _LATELY: Final = 16_384
 """How many of the latest lessons are remembered, so that one whose weight changes is not learned again."""
 
@@ -152,6 +151,8 @@ class Apprentice:
         self.taught = known.taught if known else 0
         self.jumped = known.jumped if known else 0
         """How many numbers of lessons were passed over."""
+        self.passed = 0
+        """How many notices of missing lessons it has read since it was taken up."""
         self.fresh = known is None
         """Whether it has not even learned the base yet."""
         self._lately: LRUCache[UUID, None] = LRUCache(_LATELY)
@@ -181,6 +182,7 @@ class Apprentice:
 
     def pass_over(self, event: LessonsForgotten, partition: int, offset: int) -> None:
         """Go on from the number that a forgotten player's lessons have left; to be told anew is harmless."""
+        self.passed += 1
         if event.series == self._series and event.number > self.numbers.get(partition, 0):
             self.jumped += event.number - event.offset
             self.numbers[partition] = event.number
@@ -188,7 +190,7 @@ class Apprentice:
 
     def _counts(self, lesson: LessonTaught) -> bool:
         """Whether a lesson is learned: what a newcomer teaches counts little, and what is taken back cannot be unlearned."""
-        return lesson.sign > 0 and not lesson.newcomer and lesson.weight >= LEAST and lesson.lesson_id not in self._lately
+        return is_whole(lesson) and lesson.lesson_id not in self._lately
 
     @property
     def version(self) -> str:

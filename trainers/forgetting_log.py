@@ -28,7 +28,7 @@ from contracts.events import (
     decode,
     generation,
 )
-from contracts.lesson_marks import MODULUS, mark
+from contracts.lesson_marks import MODULUS, is_whole, mark
 from contracts.ports import Bus, Record
 from contracts.records import key_of
 from contracts.settings import Settings
@@ -125,7 +125,7 @@ class LessonNumbers:
     last: int = -1
     """The offset of the last one of theirs; -1: there is none."""
     counted: bool = False
-    """Whether one of theirs counted by itself."""
+    """Whether one of theirs is such as experiments learn."""
     known: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     """By series: the numbers of all lessons of theirs, told to be missing or not."""
 
@@ -147,7 +147,7 @@ def lesson_numbers(bus: Bus, partition: int, player_id: str) -> LessonNumbers:
             out.series = event.series
             if event.player_id == player_id:
                 out.known[event.series].add(event.number)
-                out.counted = out.counted or not event.newcomer
+                out.counted = out.counted or is_whole(event)
                 out.last = record.offset
         elif isinstance(event, LessonsCut):
             out.highest = max(out.highest, event.number)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 
 from contracts.events import (
@@ -327,6 +328,59 @@ async def test_what_only_newcomers_taught_is_in_no_experiment_and_nobody_begins_
 
     assert {event.taught for event in newest(log).values()} == {7}
     assert [event.version for event in said(log)[before:] if event.version.endswith("+0")] == [], "nobody began anew"
+
+
+async def test_who_had_not_read_as_far_as_their_lessons_goes_on_and_learns_the_others(log):
+    teach(log, *lessons(1))
+    async with Process(log).running():
+        await until(lambda: versions(log) == {"softmax-9+1", "other-9+1"})
+    before = len(said(log))
+    tell(log, PlayersForgotten(marks=["m"]))
+    teach(log, *lessons(5, first=2), forgotten(2, 5, after=6, number=100))
+    async with Process(log).running():
+        await until(lambda: {event.offsets[0] for event in newest(log).values()} == {6})
+
+    assert {event.taught for event in newest(log).values()} == {4}
+    assert {event.taught for event in said(log)[before:]} <= {2, 3, 4}, "nobody began anew"
+    for name, weights in (await without(2, 5)).items():  # a state that is taken up has its weights in 32 bits
+        np.testing.assert_allclose(*(np.frombuffer(one, "<f4") for one in (newest(log)[name].weights, weights)), atol=1e-6)
+
+
+async def test_what_was_published_goes_on_to_answer_until_the_one_that_began_anew_has_read_as_far(log, monkeypatch):
+    monkeypatch.setattr(experimenter, "_AT_ONCE", 1)
+    teach(log, *lessons(6))
+    async with Process(log).running():
+        await until(lambda: versions(log) == {"softmax-9+6", "other-9+6"})
+        before = len(said(log))
+        tell(log, lets_answer("softmax-9"))
+        teach(log, forgotten(2, 5, after=6, number=100))
+        await until(lambda: {event.offsets[0] for event in newest(log).values()} == {6})
+
+    assert {event.taught for event in said(log)[before:]} == {4}, "no half of it was shown"
+
+
+async def test_nothing_begins_anew_again_and_again(log):
+    teach(log, *lessons(6))
+    async with Process(log).running() as process:
+        await until(lambda: versions(log) == {"softmax-9+6", "other-9+6"})
+        teach(log, forgotten(2, after=6, number=100))
+        await until(lambda: {event.taught for event in newest(log).values()} == {5})
+        teach(log, forgotten(5, after=100, number=200))
+        await until(lambda: not process.at_work._here)
+        assert process.at_work._settled_at > process.at_work._anew_at + experimenter.ANEW_S - 1
+        assert {event.taught for event in newest(log).values()} == {5}
+        process.at_work._settled_at = 0.0
+        await until(lambda: {event.taught for event in newest(log).values()} == {4})
+
+
+async def test_what_was_passed_by_is_said_though_no_lesson_follows(log):
+    teach(log, *lessons(6))
+    async with Process(log).running():
+        await until(lambda: versions(log) == {"softmax-9+6", "other-9+6"})
+        teach(log, forgotten(2, 5, after=6, number=100).model_copy(update={"counted": False}))
+        await until(lambda: {event.offsets[0] for event in newest(log).values()} == {6})
+
+    assert {event.taught for event in newest(log).values()} == {6}
 
 
 async def test_after_the_lessons_are_cut_out_they_go_on_and_nobody_begins_anew_for_what_is_known(log):

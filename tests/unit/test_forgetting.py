@@ -189,6 +189,16 @@ def test_the_numbers_of_a_players_lessons_are_told_in_runs_without_those_that_ar
     assert after.highest == 100
 
 
+@pytest.mark.parametrize(
+    ("weight", "newcomer", "counted"), [(1.0, False, True), (0.5, False, True), (0.375, False, False), (1.0, True, False)]
+)
+def test_lessons_count_only_if_they_are_such_as_experiments_learn(weight: float, newcomer: bool, counted: bool):
+    bus = open_bus(f"memory://{uuid4()}")
+    bus.publish(lesson(player_id=EVE, weight=weight, newcomer=newcomer)).result()
+
+    assert lesson_numbers(bus, partition_of(EVE.encode(), 4), EVE).counted is counted
+
+
 def test_a_scan_sums_all_other_records_and_sees_keys_of_before():
     bus = open_bus(f"memory://{uuid4()}")
     for player in ("bob", EVE):
