@@ -972,6 +972,25 @@ class LessonTakenBack(LessonTaught):
     type: Literal["LessonTakenBack"] = "LessonTakenBack"  # type: ignore[assignment]
 
 
+class LessonsRestricted(Event):
+    """No lesson of a player counts that was taught until now, by an operator's word.
+
+    Written by the learner, behind the lessons in force that it takes back; read by the experiments, of which those begin anew
+    that have learned any of the player's, also one that was taken back long ago. Twice is harmless: one that has begun anew
+    behind the first has learned none.
+    """
+
+    topic: ClassVar[str] = "lessons.v1"
+    key: ClassVar[str] = "player_id"
+
+    type: Literal["LessonsRestricted"] = "LessonsRestricted"
+    player_id: PlayerId
+    series: Name
+    """The series of the lessons."""
+    number: Count
+    """The number of the last lesson before this."""
+
+
 class Outcome(StrEnum):
     """What a correction did."""
 
@@ -2344,6 +2363,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     LessonTaught,
     LessonTakenBack,
     LessonsForgotten,
+    LessonsRestricted,
     LessonProbed,
     CorrectionReceipt,
     ReceiptProbed,
@@ -2415,6 +2435,7 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     ExamplesForgotten: ("learning",),
     LessonsCut: ("trainer",),
     LessonsForgotten: ("learning",),
+    LessonsRestricted: ("learning",),
     StageForgot: ("router", "learning"),
     LessonTaught: ("learning",),
     LessonTakenBack: ("learning",),

@@ -5,23 +5,34 @@ the newest state of each experiment on models.v1, and reads lessons.v1 from ther
 waits for an experiment. After each lesson the thread rests as long as that took, and in a rush nine times as long. What goes
 wrong is logged, and begun again: it ends no process.
 
-An experiment cannot unlearn. So when the log says that lessons are missing, since a player is forgotten, those that have
-learned from the player begin anew (`streams.unlearning`). Strangers can bring that about, so nobody sees it: what was published
-before goes on to answer until the new one has read as far, and they begin anew once in `ANEW_S` at most.
+An experiment cannot unlearn. So when the log says that lessons are missing, since a player is forgotten, or count no more,
+since an operator has restricted a player, those that have learned from the player begin anew (`streams.unlearning`). Strangers
+can bring that about, so nobody sees it: what was published before goes on to answer until the new one has read as far, and they
+begin anew once in `ANEW_S` at most.
 """
 
 import asyncio
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
+from itertools import takewhile
 from typing import Any, Final
 
 import structlog
 
 from contracts.catalog import Catalog
-from contracts.events import ExperimentLearned, LessonsForgotten, LessonTaught, ModelPromoted, PlayersForgotten, generation, now
+from contracts.events import (
+    ExperimentLearned,
+    LessonsForgotten,
+    LessonsRestricted,
+    LessonTaught,
+    ModelPromoted,
+    PlayersForgotten,
+    generation,
+    now,
+)
 from contracts.ports import Bus, Partition, Record
 from contracts.records import read
 from producers.proven import ProvenModels
@@ -102,7 +113,7 @@ class Experimenter:
         """Whether they begin with nothing, whatever models.v1 says."""
         self._learning: dict[str, Apprentice] = {}
         self._gone = False
-        """Whether this process has seen that a player is forgotten."""
+        """Whether this process has seen that a player is forgotten, or was restricted."""
         self._unlearning = Unlearning(series)
         self._until: dict[str, dict[int, int]] = {}
         """By the name of an experiment that began anew, up to where it must have read, by partition, before it is published."""
@@ -141,7 +152,7 @@ class Experimenter:
                 finally:
                     bus.close()
             except PlayerGone:
-                _log.info("a player is forgotten: experiments begin anew")
+                _log.info("a player's lessons count no more: experiments that have learned them begin anew")
                 self._settled_at = max(self._settled_at, self._anew_at + ANEW_S)
                 self._stopping.wait(_GATHER_S)
             except Exception:  # noqa: BLE001 no experiment ends a process
@@ -206,7 +217,7 @@ class Experimenter:
         river, rows = self._package(), self._rows()
         self._unlearning = Unlearning(self._series)
         if self._gone or self._catalog.forgotten:
-            self._unlearning.read(all_records(bus, [_LESSONS]), STAGE)
+            self._unlearning.read(partial(self._lessons, bus), STAGE)
         there = {} if self._anew else self._catalog.experiments.get(SHARED, {})
         known = {name: state for name, state in there.items() if not self._unlearning.is_about(state.offsets, state.numbers)}
         notice = self._unlearning.read_to
@@ -238,6 +249,10 @@ class Experimenter:
         _log.info("experiments learn here", taught={name: one.taught for name, one in self._learning.items()})
         return (_MODELS, _LESSONS)
 
+    def _lessons(self, bus: Bus) -> Iterator[Record]:
+        """Read the log of lessons, until the process ends."""
+        yield from takewhile(lambda record: not self._stopping.is_set(), all_records(bus, [_LESSONS]))
+
     def _leave(self) -> Sequence[str]:
         """Stop learning: another process goes on. Return the topics to read."""
         self._here, self._learning, self._since = False, {}, {}
@@ -259,8 +274,8 @@ class Experimenter:
         lessons = [
             (event, record)
             for record in records
-            if isinstance(event := read(record, STAGE), LessonTaught | LessonsForgotten)
-            and not self._unlearning.is_missing(event.number, record.partition)
+            if isinstance(event := read(record, STAGE), LessonTaught | LessonsForgotten | LessonsRestricted)
+            and not (isinstance(event, LessonTaught) and self._unlearning.is_missing(event.number, record.partition))
         ]
         for first in range(0, max(1, len(lessons)), _AT_ONCE):
             for name in names:
@@ -274,12 +289,13 @@ class Experimenter:
                     _log.exception("experiment failed, it learns no more", experiment=name)
                     del self._learning[name]
 
-    def _apply(self, one: Apprentice, lesson: LessonTaught | LessonsForgotten, record: Record) -> None:
-        if isinstance(lesson, LessonsForgotten):
+    def _apply(self, one: Apprentice, lesson: LessonTaught | LessonsForgotten | LessonsRestricted, record: Record) -> None:
+        if not isinstance(lesson, LessonTaught):
             one.pass_over(lesson, record.partition, record.offset)
             return
         try:
-            self._resting(partial(one.apply, lesson, record.partition, record.offset))
+            held = self._unlearning.is_held(lesson)
+            self._resting(partial(one.apply, lesson, record.partition, record.offset, held=held))
         except Exception as wrong:  # noqa: BLE001 one bad lesson stops nothing; `streams.lessons` has rejected it
             _log.debug("lesson not learned", experiment=one.experiment.name, error=str(wrong))
 
@@ -310,4 +326,4 @@ class AnotherLog(RuntimeError):
 
 
 class PlayerGone(Exception):
-    """A player is forgotten from whom an experiment may have learned: each is taken up from a state without them."""
+    """Lessons count no more that an experiment may have learned: each is taken up from a state without them."""

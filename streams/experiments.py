@@ -2,8 +2,8 @@
 
 Each learns the lessons that the sum learns, as they come, and is asked as a shadow of the same model; an operator may let one
 answer in its place. An estimator that descends a gradient cannot unlearn: a lesson that is taken back stays in it, and its
-state depends on the order of its lessons. So when a player is forgotten, those that have learned from them begin anew, without
-that player's lessons. Twice is harmless: the lessons of a partition are numbered.
+state depends on the order of its lessons. So when a player is forgotten or restricted, those that have learned from them
+begin anew, without that player's lessons. Twice is harmless: the lessons of a partition are numbered.
 
 See docs/decisions/0033-experiments.md.
 """
@@ -20,7 +20,15 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 from river.base import Classifier
 
-from contracts.events import DIGITS, PLAYER_PARTITIONS, ExperimentLearned, LessonsForgotten, LessonTaught, Link
+from contracts.events import (
+    DIGITS,
+    PLAYER_PARTITIONS,
+    ExperimentLearned,
+    LessonsForgotten,
+    LessonsRestricted,
+    LessonTaught,
+    Link,
+)
 from contracts.lesson_marks import LEAST, is_whole
 from streams.additive import EIGHTHS, Floats
 from streams.online_base import Base, BaseRows
@@ -152,7 +160,7 @@ class Apprentice:
         self.jumped = known.jumped if known else 0
         """How many numbers of lessons were passed over."""
         self.passed = 0
-        """How many notices of missing lessons it has read since it was taken up."""
+        """How many notices of lessons that count no more it has read since it was taken up."""
         self.fresh = known is None
         """Whether it has not even learned the base yet."""
         self._lately: LRUCache[UUID, None] = LRUCache(_LATELY)
@@ -161,15 +169,21 @@ class Apprentice:
         """Learn the base's row at a place."""
         self.estimator.learn(self._rows.embeddings[place], int(self._rows.labels[place]))
 
-    def apply(self, lesson: LessonTaught, partition: int, offset: int) -> bool:
+    def apply(self, lesson: LessonTaught, partition: int, offset: int, *, held: bool = False) -> bool:
         """Read a lesson; return whether it was learned.
+
+        Args:
+            lesson: The lesson.
+            partition: Where it is on the log.
+            offset: Its offset there.
+            held: Whether it is a restricted player's, which is not learned.
 
         Raises:
             LessonError: If its features cannot be read.
         """
         learned = False
         if lesson.series == self._series and lesson.number > self.numbers.get(partition, 0):
-            if self._counts(lesson):
+            if not held and self._counts(lesson):
                 embedding = embedding_of(self._base, lesson.embedding, lesson.reader)
                 self._lately[lesson.lesson_id] = None
                 self.estimator.learn(embedding, lesson.label)
@@ -180,10 +194,14 @@ class Apprentice:
         self.offsets[partition] = max(offset, self.offsets.get(partition, -1))
         return learned
 
-    def pass_over(self, event: LessonsForgotten, partition: int, offset: int) -> None:
+    def pass_over(self, event: LessonsForgotten | LessonsRestricted, partition: int, offset: int) -> None:
         """Go on from the number that a forgotten player's lessons have left; to be told anew is harmless."""
         self.passed += 1
-        if event.series == self._series and event.number > self.numbers.get(partition, 0):
+        if (
+            isinstance(event, LessonsForgotten)
+            and event.series == self._series
+            and event.number > self.numbers.get(partition, 0)
+        ):
             self.jumped += event.number - event.offset
             self.numbers[partition] = event.number
         self.offsets[partition] = max(offset, self.offsets.get(partition, -1))

@@ -29,6 +29,7 @@ from contracts.events import (
     LessonProbed,
     LessonsCut,
     LessonsForgotten,
+    LessonsRestricted,
     LessonTakenBack,
     LessonTaught,
     ModelChange,
@@ -154,7 +155,8 @@ class Learner:
             rows = here.player(event.player_id)
             changed = self._weighed(cells, event.player_id, rows, rows, here.number)
             self._keep(here, event.player_id, changed)
-            return changed.lessons
+            told = LessonsRestricted(player_id=event.player_id, series=self.series, number=here.number, at=cells.at)
+            return changed.lessons if event.restriction == "none" or not len(rows) else [*changed.lessons, told]
         if isinstance(event, ExamplesForgotten):
             return self._forget(cells, event, here)
         if isinstance(event, LessonsCut):
@@ -282,15 +284,13 @@ class Learner:
         newcomers = now.newcomers + sum(lesson.sign for lesson in lessons if lesson.newcomer)
         before, after = _counted(was, now.newcomers), _counted(row, newcomers)
         weight = 0.0 if after is None else after[1] / EIGHTHS
-        embedding = np.frombuffer(example.features.embedding, "<f4")
-        p_before, p_after = now.given(embedding, features, example.label, before, after)
+        p_before, p_after = now.given(np.frombuffer(example.features.embedding, "<f4"), features, example.label, before, after)
         change = ModelChange(
             version_before=now.version, version_after=now.after(len(lessons)), p_before=p_before, p_after=p_after
         )
         outcome = Outcome.QUARANTINED if weight == 0 else Outcome.WEIGHTED if weight < 1 else Outcome.LEARNED
-        reasons = [] if outcome is Outcome.LEARNED else [why]
         waits = now.frozen and weight > 0
-        reasons += [FROZEN] if waits else []
+        reasons = [*(() if outcome is Outcome.LEARNED else (why,)), *((FROZEN,) if waits else ())]
         return CorrectionReceipt(
             at=at,
             correction_id=example.correction_id,

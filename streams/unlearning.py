@@ -1,16 +1,20 @@
 """Tells which experiments have learned from players whose lessons count no more, and which lessons none learns (way 2). Pure.
 
-An experiment cannot unlearn (`streams.experiments`). So one that has learned from a player who is forgotten begins anew, and
-one that has not read that far goes on; both pass the player's lessons by, whether these are on the log still or not. What says
-so is on the log of lessons, so every process decides alike. Twice is harmless: a state that has read the notice is without them.
+An experiment cannot unlearn (`streams.experiments`). So one that has learned from a player who is forgotten, or restricted by
+an operator, begins anew, and one that has not read that far goes on; both pass the player's lessons by, whether these are on
+the log still or not. What says so is on the log of lessons, so every process decides alike. Twice is harmless: a state that has
+read the notice is without them.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from contracts.events import LessonsForgotten, LessonsRestricted, LessonTaught
+from contracts.lesson_marks import is_whole
 from contracts.ports import Record
-from streams.lesson_lines import forgotten_of
+from contracts.records import read
+from streams.lesson_lines import LessonLine, lesson_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +46,40 @@ class Unlearning:
         self._notices: list[Notice] = []
         self._missing: dict[int, set[int]] = defaultdict(set)
         """By partition, the numbers of lessons that are missing on the log, or will be."""
+        self._restricted: dict[str, int] = {}
+        """By player, the number up to which none of their lessons counts."""
+        self._restricting: list[tuple[str, Record]] = []
+        """What says so of whom."""
         self.read_to: dict[int, int] = {}
         """By partition, the offset of the last notice."""
 
-    def read(self, records: Iterable[Record], stage: str) -> None:
-        """Take in the notices among records."""
-        for record in records:
+    def read(self, records: Callable[[], Iterable[Record]], stage: str) -> None:
+        """Take in the notices among records; these are read again if a player is restricted, for what such have taught."""
+        for record in records():
             self.apply(record, stage)
+        firsts: dict[str, int] = {}
+        names = [player.encode() for player in self._restricted]
+        for record in records() if names else ():
+            if record.value is not None and any(name in record.value for name in names):
+                lesson = lesson_of(record, stage)
+                if isinstance(lesson, LessonLine) and self.is_held(lesson) and is_whole(lesson):
+                    firsts[lesson.player_id] = min(lesson.number, firsts.get(lesson.player_id, lesson.number))
+        for player, record in self._restricting:
+            if player in firsts:
+                self._notices.append(Notice(record.partition, record.offset, firsts[player]))
 
     def apply(self, record: Record, stage: str) -> Notice | None:
         """Take in a record; return the notice, if it is a new one about what an experiment may have learned."""
-        event = forgotten_of(record, stage)
+        event = notice_of(record, stage)
         if event is None or record.offset <= self.read_to.get(record.partition, -1):
             return None
         self.read_to[record.partition] = record.offset
         if event.series != self._series:
             return None
+        if isinstance(event, LessonsRestricted):
+            self._restricted[event.player_id] = max(event.number, self._restricted.get(event.player_id, 0))
+            self._restricting.append((event.player_id, record))
+            return Notice(record.partition, record.offset, 0)  # who has learned from them is found by `read`
         self._missing[record.partition].update(*(range(first, last + 1) for first, last in event.numbers))
         if not (event.counted and event.numbers):
             return None
@@ -72,3 +94,14 @@ class Unlearning:
     def is_missing(self, number: int, partition: int) -> bool:
         """Say whether a lesson is one of those that are missing on the log, or will be."""
         return number in self._missing.get(partition, ())
+
+    def is_held(self, lesson: LessonTaught | LessonLine) -> bool:
+        """Say whether a lesson is of a player who was restricted after it."""
+        return lesson.series == self._series and lesson.number <= self._restricted.get(lesson.player_id, 0)
+
+
+def notice_of(record: Record, stage: str) -> LessonsForgotten | LessonsRestricted | None:
+    """Return what a record says of lessons that count no more; None: it says something else."""
+    value = record.value or b""
+    event = read(record, stage) if b'"LessonsForgotten"' in value or b'"LessonsRestricted"' in value else None
+    return event if isinstance(event, LessonsForgotten | LessonsRestricted) else None

@@ -5,7 +5,15 @@ There is no endpoint to change: what answers is a snapshot on models.v1 already.
 
 from collections.abc import Sequence
 
-from contracts.events import ModelPromoted, ModelRolledBack, PromoteModel, RollBackModel, TryVersion, generation
+from contracts.events import (
+    ONLINE_MODELS,
+    ModelPromoted,
+    ModelRolledBack,
+    PromoteModel,
+    RollBackModel,
+    TryVersion,
+    generation,
+)
 from contracts.roster import BUILT_IN
 from trainers.model_log import ModelLog
 
@@ -59,6 +67,18 @@ def promotion(model_log: ModelLog, command: PromoteModel | RollBackModel, note: 
         previous=None if (own and back) or previous == version else previous,
         note=note,
     )
+
+
+def holding(model_log: ModelLog) -> str:
+    """Return what is told of the experiments when a player's lessons count no more: none can unlearn."""
+    names = [
+        f"{name} (which answers)" if name == answering(model_log, model) else name
+        for model in ONLINE_MODELS
+        for name, one in sorted(model_log.experiments(model).items())
+        if one.taught and not one.ended
+    ]
+    told = "; experiments that have learned from the player hold it until they have begun anew and caught up:"
+    return f"{told} {', '.join(names)}" if names else ""
 
 
 def _earlier(model_log: ModelLog, model: str) -> str | None:

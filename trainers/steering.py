@@ -301,15 +301,15 @@ class Steering:
         self._promoter.say(PlayerRestricted(player_id=player, restriction=restriction, by=command.by, note=command.reason))
         frozen = [model for model in ONLINE_MODELS if self._model_log.frozen(model)]
         later = f"; {', '.join(frozen)} is frozen, and will be without it once it is thawed" if frozen else ""
+        held = online.holding(self._model_log)
         match restriction:
             case "none":
                 return f"what the player teaches counts, as far as the player is trusted{later.replace('without', 'with')}"
             case "quarantined":
-                return f"nothing that the player taught or teaches counts in the online models{later}"
+                return f"nothing that the player taught or teaches counts in the online models{later}{held}"
             case "banned":
-                return (
-                    f"nothing that the player taught or teaches counts in the online models, nor in datasets from now on{later}"
-                )
+                told = "nothing that the player taught or teaches counts in the online models, nor in datasets from now on"
+                return f"{told}{later}{held}"
 
     def _set_learning(self, command: FreezeLearning | ThawLearning, *, frozen: bool) -> str:
         model, before = command.target, self._model_log.frozen(command.target)

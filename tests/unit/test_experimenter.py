@@ -1,6 +1,7 @@
 """The thread in which the experiments learn: over the bus in memory, what it publishes, and how it goes on."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ from contracts.events import (
     Event,
     ExperimentLearned,
     LessonsForgotten,
+    LessonsRestricted,
     LessonTaught,
     ModelRolledBack,
     PlayersForgotten,
@@ -28,7 +30,7 @@ from streams.experiments import Experiment, package
 from streams.online_base import BaseRows, load_base, load_rows
 from streams.online_model import of_base
 from tests.experiments import learned, lets_answer
-from tests.histories import READER, SERIES, lesson
+from tests.histories import READER, SERIES, lesson, taken_back
 
 BASE = replace(load_base(), reader=READER)
 ROWS = load_rows()
@@ -91,7 +93,7 @@ def tell(log: MemoryLog, *events: Event) -> None:
         bus.publish(event).result()
 
 
-def teach(log: MemoryLog, *several: LessonTaught | LessonsForgotten) -> None:
+def teach(log: MemoryLog, *several: LessonTaught | LessonsForgotten | LessonsRestricted) -> None:
     """Put lessons into partition 0."""
     records = log.logs.setdefault(("lessons.v1", 0), [])
     for one in several:
@@ -381,6 +383,63 @@ async def test_what_was_passed_by_is_said_though_no_lesson_follows(log):
         await until(lambda: {event.offsets[0] for event in newest(log).values()} == {6})
 
     assert {event.taught for event in newest(log).values()} == {6}
+
+
+# --- a player is restricted
+
+
+def of(player: str, several: list[LessonTaught]) -> list[LessonTaught]:
+    return [one.model_copy(update={"player_id": player}) for one in several]
+
+
+def restricted(player: str, number: int) -> LessonsRestricted:
+    return LessonsRestricted(player_id=player, series=SERIES, number=number)
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["while it learns", "while nothing learns"])
+async def test_when_a_player_is_banned_all_begin_anew_without_what_they_taught_until_then(log, restarted):
+    first, theirs, later = lessons(2), of("mallory", lessons(2, first=3)), lessons(2, first=5)
+    withdrawn = taken_back(theirs[0], 7)
+    ban = restricted("mallory", 8)
+    async with Process(log).running():
+        teach(log, *first, *theirs, *later, withdrawn, taken_back(theirs[1], 8))
+        await until(lambda: versions(log) == {"softmax-9+8", "other-9+8"})
+        assert {event.taught for event in newest(log).values()} == {6}
+        if not restarted:
+            teach(log, ban)
+            await until(lambda: {event.offsets[0] for event in newest(log).values()} == {8})
+    if restarted:
+        teach(log, ban)
+        async with Process(log).running():
+            await until(lambda: {event.offsets[0] for event in newest(log).values()} == {8})
+
+    assert {event.taught for event in newest(log).values()} == {4}
+    assert versions(log) == {"softmax-9+8", "other-9+8"}
+    assert {name: event.weights for name, event in newest(log).items()} == await without(3, 4)
+
+
+async def test_who_is_pardoned_is_learned_from_again(log):
+    again = of("mallory", lessons(2, first=3))
+    teach(log, *of("mallory", lessons(2)), restricted("mallory", 2), *again)
+    async with Process(log).running():
+        await until(lambda: versions(log) == {"softmax-9+4", "other-9+4"})
+
+    assert {event.taught for event in newest(log).values()} == {2}
+
+
+@pytest.mark.parametrize("taught", [{}, {"newcomer": True}, {"weight": 0.25}], ids=["nothing", "a newcomer", "little"])
+async def test_nobody_begins_anew_for_a_banned_player_of_whom_no_experiment_has_learned(log, taught):
+    theirs = [one.model_copy(update=taught) for one in of("mallory", lessons(2, first=5))] if taught else []
+    teach(log, *lessons(4), *theirs)
+    async with Process(log).running() as process:
+        await until(lambda: {event.taught for event in newest(log).values()} == {4})
+        await until(lambda: {event.offsets[0] for event in newest(log).values()} == {3 + len(theirs)})
+        before = len(said(log))
+        teach(log, restricted("mallory", 4 + len(theirs)))
+        await until(lambda: {event.offsets[0] for event in newest(log).values()} == {4 + len(theirs)})
+
+    assert {event.taught for event in said(log)[before:]} == {4}
+    assert process.at_work._anew_at == -math.inf
 
 
 async def test_after_the_lessons_are_cut_out_they_go_on_and_nobody_begins_anew_for_what_is_known(log):

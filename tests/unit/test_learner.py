@@ -17,6 +17,7 @@ from contracts.events import (
     ExampleProbed,
     Features,
     LessonProbed,
+    LessonsRestricted,
     LessonTakenBack,
     LessonTaught,
     ModelChange,
@@ -276,6 +277,17 @@ def test_all_that_a_restricted_player_taught_is_taken_out_and_nothing_of_anybody
 
     assert stands(said) == stands(folded(Learner(BASE), others))
     assert [lesson.number for lesson in taught(said)] == list(range(1, len(taught(said)) + 1))
+
+
+def test_that_all_of_a_restricted_players_lessons_count_no_more_is_told_behind_them_though_they_withdrew_them():
+    withdrawn = clear_one(1, 1).model_copy(update={"label": None, "revision": 99})
+
+    said = folded(Learner(BASE), [clear_one(1, 1), withdrawn, restricted("banned"), restricted("none")])
+
+    series = Learner(BASE).series
+    [told] = [one for one in said if isinstance(one, LessonsRestricted)]
+    assert (told.player_id, told.series, told.number) == ("ada", series, taught(said)[-1].number)
+    assert said.index(told) > said.index(taught(said)[-1])
 
 
 def test_what_a_restricted_player_teaches_is_set_aside_and_the_receipt_says_why():

@@ -32,6 +32,7 @@ from contracts.events import (
 from contracts.ports import Bus
 from producers.bus import open_bus
 from tests.endpoints import MemoryRegistry, MemoryServing
+from tests.experiments import learned, lets_answer
 from tests.histories import promoted, published, settled
 from tests.roster import ROSTER
 from trainers.approval import Approvals
@@ -491,6 +492,16 @@ def test_a_player_who_is_restricted_is_so_for_datasets_and_among_their_examples_
     assert {(event.by, event.note) for event in told} == {("ada", "fifty wrong labels")}
     assert desk.model_log.restrictions() == {"bob": "quarantined"}
     assert desk.model_log.unsettled() == []
+
+
+def test_who_restricts_a_player_is_told_which_experiments_may_hold_them_until_they_have_begun_anew():
+    desk = Desk(learned("softmax-1", 4), learned("pa-1", 3), learned("idle-1"), lets_answer("softmax-1"))
+
+    outcomes = [desk.obey(restrict("eve", restriction)).message for restriction in ("quarantined", "banned", "none")]
+
+    told = "have begun anew and caught up: pa-1, softmax-1 (which answers)"
+    assert [told in message for message in outcomes] == [True, True, False]
+    assert "begun anew" not in Desk().obey(restrict("eve", "banned")).message
 
 
 def test_no_more_players_are_restricted_than_one_record_holds_and_those_who_are_can_be_changed_and_pardoned(

@@ -27,7 +27,7 @@ def notice(offset: int = 9, *, numbers: list[tuple[int, int]], series: str = SER
 )
 def test_a_state_may_hold_lessons_that_it_has_read_before_the_notice(offsets: list[int], numbers: list[int], held: bool):
     told = Unlearning(SERIES)
-    told.read([notice(numbers=[(4, 5), (7, 7)])], "test")
+    told.read(lambda: [notice(numbers=[(4, 5), (7, 7)])], "test")
 
     assert told.is_about(offsets, numbers) is held
     assert [number for number in range(10) if told.is_missing(number, 1)] == [4, 5, 7]
