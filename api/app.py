@@ -42,6 +42,7 @@ from api.ops.datasets import datasets_router
 from api.ops.door import Door, not_valid
 from api.ops.exported import Exported
 from api.ops.jobs import job_routes
+from api.ops.known_players import KnownPlayers
 from api.ops.metrics_route import Lag, metrics_router
 from api.ops.operators import Operators
 from api.ops.routes import router
@@ -131,7 +132,8 @@ def create_app(
     exported = Exported(board, metrics.traffic, processes, commands, itself.told, now)
     relay.subscribe(health, rates, metrics.traffic, live_only=True)  # traffic before the board: what that knows is no news
     forgetting = Forgetting(game, recent, teachers, commands, audit, rebuilds)
-    relay.subscribe(probes, processes, latency, commands, audit, teachers, drift, honest, rebuilds, feed, forgetting)
+    known = KnownPlayers(board, teachers, bus)
+    relay.subscribe(probes, processes, latency, commands, audit, teachers, known, drift, honest, rebuilds, feed, forgetting)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -160,7 +162,7 @@ def create_app(
 
     app = FastAPI(title="Game Night", version=version("gamenight"), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_exception_handler(RequestValidationError, not_valid)
-    app.include_router(router(door, bus, board, latency, commands, audit, teachers, drift, honest, health, metrics, proofs))
+    app.include_router(router(door, bus, board, latency, commands, audit, known, drift, honest, health, metrics, proofs))
     app.include_router(card_router(door, board, audit))
     app.include_router(cost_router(settings, board, latency, rates, rebuilds))
     app.include_router(datasets_router(door, board))
@@ -169,13 +171,13 @@ def create_app(
     app.include_router(
         predict_router(Access(settings, clock), predictor, metrics, origins(settings.allowed_origins), roster.names)
     )
-    known = origins(settings.allowed_origins) | {f"http://{settings.host}:{settings.port}"}
+    allowed = origins(settings.allowed_origins) | {f"http://{settings.host}:{settings.port}"}
     open_connections: set[Connection] = set()
 
     def socket(path: str, talk: Callable[[Connection, Guest], Awaitable[None]]) -> APIWebSocketRoute:
         async def serve(socket: WebSocket) -> None:
             guest = guest_of(socket)
-            if not from_here(socket.headers, known):
+            if not from_here(socket.headers, allowed):
                 await deny(socket, 403, "this page is not the game's: add its origin to GAMENIGHT_ALLOWED_ORIGINS")
                 return
             if len(open_connections) >= MAX_SOCKETS:

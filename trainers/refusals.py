@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from contracts.events import ONLINE_MODELS, PERSONAL_MODEL, RestrictPlayer, SetPolicy, TryVersion
+from contracts.events import ONLINE_MODELS, PERSONAL_MODEL, RestrictPlayer, SetPolicy, TryVersion, mark_of
 from trainers.model_log import ModelLog
 
 MAX_RESTRICTED: Final = 5000
@@ -11,6 +11,8 @@ MAX_RESTRICTED: Final = 5000
 
 def against_restriction(model_log: ModelLog, command: RestrictPlayer) -> str | None:
     """Return why a player cannot be restricted; None: they can."""
+    if mark_of(command.player_id) in model_log.marks:
+        return "this player is forgotten"
     known = model_log.restrictions()
     if command.restriction == "none" or command.player_id in known or len(known) < MAX_RESTRICTED:
         return None

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 
 from api.folds.model_board import ModelBoard
 from api.ops.door import REFUSALS, Accepted, Door, wrong_field
+from api.ops.known_players import KnownPlayers
 from api.ops.library import unscored
 from api.ops.requests import (
     DriftPolicyRequest,
@@ -72,7 +73,7 @@ def known(request: ModelRequest | PolicyRequest, roster: Roster) -> dict[str, An
     return request.model_dump()
 
 
-def command_routes(commands: APIRouter, door: Door, board: ModelBoard) -> None:
+def command_routes(commands: APIRouter, door: Door, board: ModelBoard, players: KnownPlayers) -> None:
     """Add a route for each command to those of operators."""
     Given = Annotated[dict[str, str], Depends(door.given)]  # noqa: N806 - a type
 
@@ -130,6 +131,7 @@ def command_routes(commands: APIRouter, door: Door, board: ModelBoard) -> None:
     )
     async def restrict(request: RestrictRequest, given: Given) -> Accepted:
         """Take what a player taught out of the models, or put it back."""
+        await players.check(request)
         return await door.put(RestrictPlayer(command_id=uuid4(), **given, **request.model_dump()))
 
     @ordering("freeze", {"target": ONLINE_MODELS[0], "reason": "somebody teaches nonsense"})

@@ -17,13 +17,14 @@ from api.folds.drift_board import DriftBoard, DriftState
 from api.folds.endpoint_latency import EndpointLatency
 from api.folds.honest import HonestAccuracy
 from api.folds.model_board import ModelBoard
-from api.folds.teachers import PlayerTeaching, Teachers
+from api.folds.teachers import PlayerTeaching
 from api.health import PAGES_S, Health
 from api.metrics import Metrics
 from api.ops.accuracy_report import ModelAccuracy, accuracy_report
 from api.ops.commands import command_routes
 from api.ops.door import REFUSALS, Door
 from api.ops.endpoint_states import EndpointState, endpoints
+from api.ops.known_players import KnownPlayers
 from api.ops.library import LibraryModel, library
 from api.ops.rejected import rejected_router
 from api.ops.routing_state import RoutingState, routing
@@ -65,7 +66,7 @@ def router(
     latency: EndpointLatency,
     command_status: CommandStatus,
     audit: AuditLog,
-    teachers: Teachers,
+    known: KnownPlayers,
     drift_board: DriftBoard,
     honest: HonestAccuracy,
     health: Health,
@@ -84,12 +85,12 @@ def router(
             except RuntimeError as failure:
                 raise HTTPException(503, f"commands.v1 cannot be read: {failure}") from failure
 
-    command_routes(commands, door, board)
+    command_routes(commands, door, board, known)
 
     @commands.get("/api/ops/players", tags=["operators"], responses=REFUSALS)
     async def players(_: Operator) -> list[PlayerTeaching]:
         """Return what became of the newest corrections of the players who taught lately, and who is restricted."""
-        return teachers.players(board.catalog.restrictions)
+        return known.listed()
 
     @commands.get("/api/ops/audit", tags=["operators"], responses=REFUSALS)
     async def audited(

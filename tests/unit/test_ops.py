@@ -22,6 +22,7 @@ from contracts.events import (
     EndpointSeen,
     ModelPromoted,
     ModelPublished,
+    PlayersForgotten,
     PolicySet,
     PromoteModel,
     RestrictionSet,
@@ -31,11 +32,12 @@ from contracts.events import (
     TrainingAdvanced,
     VariantSeen,
     decode,
+    mark_of,
     now,
 )
 from contracts.ports import Bus
 from producers.bus import open_bus
-from tests.histories import guess, named
+from tests.histories import example, guess, named
 from tests.roster import MODELS, ROSTER
 from tests.serving import DEADLINE_S, eventually, get, serving
 
@@ -122,6 +124,7 @@ def test_who_asked_for_a_rebuild_and_why_is_told_to_operators_alone(bus, address
 
 @pytest.mark.parametrize(("path", "body", "kind"), ORDERS, ids=lambda value: value if isinstance(value, str) else "")
 def test_an_order_is_on_the_log_when_it_is_answered(bus, address, path, body, kind):
+    bus.publish(example(player_id="eve")).result()
     answer = order(address, path, body | {"reason": "a try"})
 
     assert answer.status_code == 202
@@ -312,6 +315,31 @@ def test_operators_see_who_teaches_what_and_who_is_restricted_and_nobody_else_do
     said = [(one["player_id"], one["corrections"], one["set_aside"], one["restriction"]) for one in players]
     assert said == [("eve", 2, 2, "banned"), ("ada", 1, 0, "none"), ("bob", 0, 0, "quarantined")]
     assert refused.status_code == 401
+
+
+def test_nobody_is_restricted_who_never_taught_or_is_forgotten_and_their_id_is_kept_nowhere(bus):
+    """Whoever was forgotten came back by a quarantine, and their certificate failed; a mistyped id became a player."""
+    taught, receipted, gone, nobody = (str(uuid4()) for _ in range(4))
+    bus.publish(example(player_id=taught)).result()
+    given = {"correction_id": named("c"), "drawing_id": named("d"), "models": {}, "weight": 1.0, "outcome": "learned"}
+    bus.publish(CorrectionReceipt.model_validate({"player_id": receipted, **given})).result()
+    bus.publish(PlayersForgotten(begin=mark_of(gone)[:2], marks=[mark_of(gone)])).result()
+    bus.publish(RestrictionSet(players={"bob": "quarantined"})).result()
+    with serving(bus) as address:
+
+        def told(player: str, restriction: str) -> str:
+            answer = order(address, "restrict", {"player_id": player, "restriction": restriction})
+            return "done" if answer.status_code == 202 else str(answer.json()["error"])
+
+        banned = {name: told(name, "banned") for name in (taught, receipted, "bob", gone, nobody, taught[:8], "☃")}
+        pardoned = {name: told(name, "none") for name in (taught, "bob", gone, nobody)}
+
+    unknown = "no player of this id has taught: see `gamenight players`"
+    assert list(banned.values()) == ["done"] * 3 + ["this player is forgotten"] + [unknown] * 3
+    free = "this player is not restricted: see `gamenight players`"
+    assert list(pardoned.values()) == [free, "done", "this player is forgotten", unknown]
+    whole = "".join(one.model_dump_json() for one in commands(bus))
+    assert [one in whole for one in (taught, gone, nobody, "☃")] == [True, False, False, False]
 
 
 def test_the_library_names_every_version_with_what_became_of_it(bus):

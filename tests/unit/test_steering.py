@@ -16,6 +16,7 @@ from contracts.events import (
     ModelPromoted,
     ModelRolledBack,
     PlayerRestricted,
+    PlayersForgotten,
     PolicySet,
     PromoteModel,
     Restriction,
@@ -27,6 +28,7 @@ from contracts.events import (
     ThawLearning,
     TryVersion,
     decode,
+    mark_of,
     variant_of,
 )
 from contracts.ports import Bus
@@ -516,6 +518,15 @@ def test_no_more_players_are_restricted_than_one_record_holds_and_those_who_are_
     assert [one.outcome for one in outcomes] == ["done", "done", "refused", "done", "done", "done"]
     assert outcomes[2].message == "2 players are restricted already: pardon some who are gone"
     assert desk.model_log.restrictions() == {"b": "quarantined", "c": "banned"}
+
+
+def test_a_player_who_is_forgotten_is_not_restricted_and_their_id_comes_back_nowhere():
+    desk = Desk(PlayersForgotten(marks=[mark_of("eve")], begin=mark_of("eve")[:1]))
+
+    outcomes = [desk.obey(restrict("eve", what)) for what in ("banned", "quarantined", "none")]
+
+    assert {(one.outcome, one.message) for one in outcomes} == {("refused", "this player is forgotten")}
+    assert desk.said() == []
 
 
 def learning(kind: type[FreezeLearning | ThawLearning], target: str = "river") -> FreezeLearning | ThawLearning:
