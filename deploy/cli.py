@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
 import typer
-from rich.console import Console
 
+from contracts.plain_text import without_commands
 from contracts.settings import Settings
 from deploy.failures import INTERRUPTED, CommandDeclined, CommandFailed, Interrupted, answered, failure_of, outcome_of
+from deploy.plain_console import PlainConsole
 from gamenight.home import settings_of_this_machine
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ rejected_app = typer.Typer(
 app.add_typer(rejected_app, name="rejected", invoke_without_command=True)
 dataset_app = typer.Typer(help="Show a dataset, or make it again to verify it.", rich_markup_mode=None, no_args_is_help=True)
 app.add_typer(dataset_app, name="dataset")
-console = Console(highlight=False, markup=False)  # what is told is of others too, brackets and all
+console = PlainConsole(highlight=False, markup=False)  # what is told is of others too, brackets and all
 WIDE: Final = 140
 """Columns that a whole table needs; a narrower terminal shows the most important columns, and the rest on demand."""
-errors = Console(stderr=True, highlight=False, markup=False)
+errors = PlainConsole(stderr=True, highlight=False, markup=False)
 
 PATIENCE_S: Final = 5.0
 """How long a command that reads the log waits for a broker that is not there, in seconds."""
@@ -433,7 +434,7 @@ def card(
     if as_json:
         _printed(_asked("GET", path).json(), True)
     else:
-        print(_asked("GET", f"{path}.md").text, end="")
+        print(without_commands(_asked("GET", f"{path}.md").text), end="")
 
 
 @app.command()
@@ -920,7 +921,7 @@ def untry(
 ) -> None:
     """Remove a model's canary and shadows, or one of them."""
     body = {"target": model, "role": "none", "reason": reason}
-    _carry_out("try", body | ({"version": version} if version else {}), as_json)
+    _carry_out("try", body | ({} if version is None else {"version": version}), as_json)
 
 
 @app.command()
@@ -929,7 +930,7 @@ def candidates(model: Annotated[str | None, typer.Argument(help="Only this model
     from deploy.candidate_tables import candidate_table, rows
 
     listed = _asked("GET", "/api/models").json()
-    told = rows([_one(listed, model)] if model else listed)
+    told = rows(listed if model is None else [_one(listed, model)])
     if not _printed(told, as_json):
         console.print(candidate_table(told, console.width >= WIDE))
 
@@ -1112,7 +1113,7 @@ def thaw(model: LearningModel = None, reason: Reason = "", as_json: Json = False
 def _learning(model: str | None, reason: str) -> dict[str, str]:
     from contracts.events import ONLINE_MODELS
 
-    return {"target": model or ONLINE_MODELS[0], "reason": reason}
+    return {"target": ONLINE_MODELS[0] if model is None else model, "reason": reason}
 
 
 KindAction = Annotated[
@@ -1330,9 +1331,13 @@ def _carry_out(path: str, body: dict[str, Any], as_json: bool, patience_s: float
     raise typer.Exit(status)
 
 
+ORDERED_S: Final = 60.0
+"""How long to wait until a command is on the log: for a player who taught long ago, the game reads the examples first."""
+
+
 def _ordered(path: str, body: dict[str, Any]) -> str:
     """Send a command; return its id once it is on the log."""
-    return str(_asked("POST", f"/api/ops/{path}", body).json()["command_id"])
+    return str(_asked("POST", f"/api/ops/{path}", body, ORDERED_S).json()["command_id"])
 
 
 def _token(settings: Settings) -> str:

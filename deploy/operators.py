@@ -16,6 +16,7 @@ from api.apps.keys import digest
 from api.folds.audit_log import OPERATOR_ADDED, OPERATOR_REVOKED
 from api.ops.operators import HOUSE
 from api.ops.token_audit import leave_note, token_name
+from contracts.plain_text import is_one_line
 from contracts.settings import Settings
 from deploy.failures import CommandDeclined
 
@@ -41,7 +42,7 @@ def add_operator(settings: Settings, name: str, why: str = "") -> str:
 
     Raises:
         KeyringError: If the name is taken, or none.
-        CommandDeclined: If there has to be a reason, and there is none.
+        CommandDeclined: If there has to be a reason and there is none, or it is not one line.
     """
     _reasoned(settings, why)
     if name.lower() in RESERVED:
@@ -56,7 +57,7 @@ def revoke_operator(settings: Settings, name: str, why: str = "") -> None:
 
     Raises:
         KeyringError: If there is no such operator.
-        CommandDeclined: If there has to be a reason, and there is none.
+        CommandDeclined: If there has to be a reason and there is none, or it is not one line.
     """
     _reasoned(settings, why)
     if name == HOUSE:
@@ -74,6 +75,8 @@ def revoke_operator(settings: Settings, name: str, why: str = "") -> None:
 def _reasoned(settings: Settings, why: str) -> None:
     if settings.why_required and not why.strip():
         raise CommandDeclined("say why: --why TEXT")
+    if not is_one_line(why):
+        raise CommandDeclined("a reason is one line of printable characters")
 
 
 def _user() -> str:
@@ -118,7 +121,8 @@ def time_of(text: str, at: datetime) -> datetime:
 
 def audit_table(entries: list[dict[str, Any]]) -> RenderableType:
     """Show the audit to people, the newest first."""
-    table = Table("when", "who", "from", "command", Column("why", overflow="fold"), "outcome", box=box.SIMPLE_HEAD)
+    columns = ("when", *(Column(name, overflow="fold") for name in ("who", "from", "command", "why", "outcome")))
+    table = Table(*columns, box=box.SIMPLE_HEAD)
     colors = {"done": "green", "pending": "yellow"}
     for one in entries:
         what = " ".join(filter(None, (one["command"], one["target"], one["what"])))

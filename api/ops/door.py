@@ -25,6 +25,7 @@ from api.limits import RateLimiter
 from api.metrics import Metrics
 from api.ops.operators import Operator, Operators, Refusal
 from contracts.events import Command, CommandDone, CommandRefused, ForgetPlayer
+from contracts.plain_text import in_one_line, is_one_line
 from contracts.ports import Bus
 
 WITHIN_S: Final = 5.0
@@ -214,12 +215,14 @@ class Door:
             log.warning("not audited", command=event.command, why=str(failure) or "not in time")
 
     def _check(self, reason: str) -> None:
-        """Refuse a reason that has to be there and is not, or that names a player or a drawing of theirs.
+        """Refuse a reason that has to be there and is not, that is not one line, or that names a player or a drawing of theirs.
 
         A reason goes into notes that stay on the log when a player is forgotten.
         """
         if self._why_required and not reason.strip():
             raise RequestValidationError([wrong_field("say why: --why TEXT, or `reason`", ("reason",))])
+        if not is_one_line(reason):
+            raise RequestValidationError([wrong_field("a reason is one line of printable characters", ("reason",))])
         if (found := _IDENTITY.search(reason)) is not None:
             why = f"a reason names nobody, since it is kept for good: say it without {found[0]}"
             raise RequestValidationError([wrong_field(why, ("reason",))])
@@ -285,5 +288,5 @@ async def _said(request: Request) -> dict[str, str]:
 
 
 def _storable(text: str, most: int = 200) -> str:
-    """Return the beginning of a text in a form that an event can hold."""
-    return text[:most].encode("utf-8", "backslashreplace").decode()[:most]
+    """Return the beginning of a text in a form that an event can hold, and a terminal can show."""
+    return in_one_line(text[:most]).encode("utf-8", "backslashreplace").decode()[:most]

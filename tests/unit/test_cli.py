@@ -23,6 +23,7 @@ from deploy.cli import main
 from deploy.failures import CommandFailed, Interrupted
 from deploy.local.archive import free_ports
 from deploy.local.run_state import only_one
+from deploy.plain_console import PlainConsole
 from deploy.replay import ReplayRefused
 from deploy.retraining import follow
 from producers.certificate import signed
@@ -396,6 +397,37 @@ def test_what_others_have_written_is_shown_with_its_brackets(
     assert "[/x] [b]" in done.stdout or path == "/api/datasets"
 
 
+AUDITED: Any = {
+    "command_id": "7937b601-0f74-4bad-82ba-4a152b9c106f", "at": "2026-11-22T12:00:00Z", "command": "PromoteModel",
+    "target": "tensorflow", "what": "version=base2 force=True", "who": "ada", "via": "cli", "address": "127.0.0.1",
+    "token": "ada/3f9c21", "why": "better \x1b[2J\x1b]0;title\x07on\nsevens", "outcome": "failed",
+    "message": "\x9b31mno endpoint", "settled": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_audit_shows_what_was_done_whole_and_commands_no_terminal(
+    gamenight: Gamenight, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    answer = SimpleNamespace(json=lambda: [AUDITED], headers={}, text="card\n\x1b[2Jof\n")
+    monkeypatch.setattr("deploy.cli._asked", lambda *_, **__: answer)
+    monkeypatch.setattr("deploy.cli.console", PlainConsole(width=width, highlight=False, markup=False))
+
+    said = gamenight("audit").stdout
+
+    assert not {"\x1b", "\x07", "\x9b", "\u2026"} & set(said)
+    assert "PromoteModeltensorflowversion=base2force=True" in "".join(_column(said, "command")).replace(" ", "")
+    assert gamenight("card", "xgboost", "3").stdout == "card\n[2Jof\n"
+
+
+def _column(table: str, name: str) -> list[str]:
+    """Return the cells of a column that is as wide as the space up to the next heading."""
+    head, *lines = table.splitlines()[1:]
+    begin = head.index(name)
+    end = begin + len(name) + len(head[begin + len(name) :]) - len(head[begin + len(name) :].lstrip())
+    return [line[begin:end] for line in lines]
+
+
 def test_models_are_listed_for_people_and_for_machines(
     gamenight: Gamenight, game: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -547,6 +579,8 @@ def test_a_command_is_waited_for_and_its_exit_status_says_what_became_of_it(
         (["pardon", "eve"], "restrict", {"player_id": "eve", "restriction": "none"}),
         (["forget", "eve", "--yes"], "forget", {"player_id": "eve"}),
         (["freeze"], "freeze", {"target": "river"}),
+        (["freeze", ""], "freeze", {"target": ""}),
+        (["untry", "kmeans", ""], "try", {"target": "kmeans", "role": "none", "version": ""}),
         (["thaw", "river"], "thaw", {"target": "river"}),
         (["drift", "--policy", "ink=retrain", "--policy", "online-errors=freeze", "--cooldown", "60", "--hands", "2"],
          "drift-policy", {"actions": {"ink": "retrain", "online-errors": "freeze"}, "cooldown_s": 60, "least_hands": 2}),

@@ -28,6 +28,7 @@ from contracts.events import (
     decode,
     now,
 )
+from contracts.plain_text import is_one_line
 from contracts.ports import Bus, Record
 from contracts.settings import Settings
 from deploy import operators as people
@@ -179,6 +180,17 @@ def test_a_reason_that_names_a_player_is_refused_since_it_stays_when_they_are_fo
         f"a reason names nobody, since it is kept for good: say it without {player.upper()}"
     )
     assert not any(isinstance(decode(r.topic, r.value), Command) for r in bus.follow(["commands.v1"], "start").poll(1))
+
+
+@pytest.mark.parametrize("reason", ["two\nlines", "\x1b[2Jgone", "\u202edlo", "\x9b2J"])
+def test_a_reason_is_one_line_that_commands_no_terminal(house, bus, tmp_path, reason):
+    refused = asking(house, "token", "freeze", {"target": "river", "reason": reason})
+
+    assert (refused.status_code, refused.json()["error"]) == (422, "a reason is one line of printable characters")
+    [kept] = [decode(record.topic, record.value) for record in bus.follow(["commands.v1"], "start").poll(1)]
+    assert is_one_line(kept.reason)
+    with pytest.raises(CommandDeclined, match="a reason is one line of printable characters"):
+        people.add_operator(Settings(home=tmp_path), "dan", reason)
 
 
 def test_who_is_given_a_token_and_who_loses_it_is_in_the_audit_once_also_when_no_game_ran(bus, tmp_path, monkeypatch):
