@@ -44,7 +44,7 @@ class Settings(TrainingSettings):
     model_config = SettingsConfigDict(env_prefix="GAMENIGHT_", extra="ignore", frozen=True, populate_by_name=True)
 
     host: str = Field("127.0.0.1", description="address that the game is served at")
-    port: int = Field(8000, description="port of the game")
+    port: int = Field(8000, ge=1, le=65_535, description="port of the game")
     allowed_origins: str = Field("", description="origins besides the game's own that may open sockets, comma between")
     allowed_hosts: str = Field("", description="names besides its address that the game is asked for by, comma between")
     trusted_proxies: str = Field(

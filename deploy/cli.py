@@ -19,7 +19,7 @@ import typer
 
 from contracts.plain_text import without_commands
 from contracts.settings import Settings
-from deploy.failures import INTERRUPTED, CommandDeclined, CommandFailed, Interrupted, answered, failure_of, outcome_of
+from deploy.failures import FAILED, INTERRUPTED, CommandDeclined, CommandFailed, Interrupted, answered, failure_of, outcome_of
 from deploy.plain_console import PlainConsole
 from gamenight.home import settings_of_this_machine
 
@@ -479,7 +479,7 @@ def _show_model(model: dict[str, Any]) -> None:
         "kind": model["kind"],
         "in the policy": model["standing"],
         "cost": _dollars(model) and f"${_dollars(model)} an hour on AWS, by list price",
-        "right": _accuracy(model["live"]),
+        "right": _accuracy(model["live"]) + _none_yet(model),
         "rests": model["resting"],
         "unavailable": model["unavailable"],
         "frozen": model.get("frozen"),
@@ -810,7 +810,19 @@ def train(
         )
         return
     _token(settings)
-    raise typer.Exit(follow(_url(settings), lambda: _ordered("retrain", body), console, as_json))
+    raise typer.Exit(follow(_url(settings), lambda: _ordered("retrain", body), console, as_json, _new_job))
+
+
+def _new_job(job_id: str) -> dict[str, Any]:
+    """Return the state of a rebuild that was just commanded; empty if the game does not list it within two seconds."""
+    import time
+
+    for _ in range(20):
+        try:
+            return dict(_asked("GET", f"/api/jobs/{job_id}").json())
+        except CommandDeclined:
+            time.sleep(0.1)
+    return {}
 
 
 JobId = Annotated[str, typer.Argument(help="The id of a rebuild, or its first letters: see `gamenight jobs`.")]
@@ -973,7 +985,8 @@ def players(as_json: Json = False) -> None:
     player = Column(
         "player", no_wrap=True, overflow="fold", min_width=max((len(one["player_id"]) for one in listed), default=0)
     )
-    table = Table(player, "corrections", "learned", "counted less", "set aside", "last", "restriction", box=box.SIMPLE_HEAD)
+    others = ("corrections", "learned", "counted less", "set aside", "last", "restriction")
+    table = Table(player, *(Column(name, overflow="fold") for name in others), box=box.SIMPLE_HEAD)
     for one in listed:
         counts = (str(one[name]) for name in ("corrections", "learned", "weighted", "set_aside"))
         table.add_row(one["player_id"], *counts, _minute(one["last"]) if one["last"] else "", one["restriction"])
@@ -985,7 +998,7 @@ def players(as_json: Json = False) -> None:
 def accuracy(as_json: Json = False) -> None:
     """Show how often each model is right: as players' labels give it, and as it is by drawings that chance picked."""
     from rich import box
-    from rich.table import Table
+    from rich.table import Column, Table
 
     told = _asked("GET", "/api/accuracy").json()
     if _printed(told, as_json):
@@ -1002,7 +1015,7 @@ def accuracy(as_json: Json = False) -> None:
         "picked",
         "95 % within",
     )
-    table = Table(*names, box=box.SIMPLE_HEAD)
+    table = Table(*(Column(name, overflow="fold") for name in names), box=box.SIMPLE_HEAD)
     for one in told:
         labelled, honest, within = one["labelled"], one["estimated"]["whole"], one["latency_ms"]["95"]
         known = honest["share"] is not None
@@ -1011,7 +1024,7 @@ def accuracy(as_json: Json = False) -> None:
             one["version"] or "",
             _minute(one["since"]) if one["since"] else "",
             f"{labelled['share']:.1%}" if labelled["n"] else "",
-            str(labelled["n"]),
+            _labelled(one),
             f"{honest['share']:.1%}" if known else "",
             f"{honest['low']:.1%} to {honest['high']:.1%}" if known else "",
             str(honest["known"]),
@@ -1023,6 +1036,17 @@ def accuracy(as_json: Json = False) -> None:
     console.print("labels are mostly of wrong guesses; picked drawings are chosen by chance", style="dim")
     if unasked:
         console.print(f"of {unasked} that were drawn freely, players did not say of {silent} what they were", style="dim")
+
+
+def _labelled(one: dict[str, Any]) -> str:
+    """Return how many labelled guesses were counted, and of which versions if that which answers is none of them."""
+    return f"{one['labelled']['n']}{_none_yet(one)}"
+
+
+def _none_yet(one: dict[str, Any]) -> str:
+    """Say of which versions the labelled guesses were if that which answers is none of them."""
+    versions, version = one.get("counted", ()), (one["version"] or "").partition("+")[0]  # all of an online model's lessons
+    return f", none of {version} yet: {', '.join(versions)}" if version and versions and version not in versions else ""
 
 
 @app.command()
@@ -1343,6 +1367,8 @@ def _ordered(path: str, body: dict[str, Any]) -> str:
 def _token(settings: Settings) -> str:
     if settings.operator_token is None:
         raise CommandFailed("there is no operator token yet: start the game with make play, or set GAMENIGHT_OPERATOR_TOKEN")
+    if not (settings.operator_token.isascii() and settings.operator_token.isprintable()):
+        raise CommandFailed("GAMENIGHT_OPERATOR_TOKEN is no token: it has characters that are not printable ASCII")
     return settings.operator_token
 
 
@@ -1366,7 +1392,10 @@ def simulate(
     audit: Annotated[bool, typer.Option(help="Afterwards, check on the log that nothing was lost or doubled.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Simulate players who draw as the writers of data/pen did; exit status 1 if anything was lost or doubled."""
+    """Simulate players who draw as the writers of data/pen did; exit status 1 if anything was lost or doubled.
+
+    After Ctrl-C no player begins another drawing; what was played is told, with exit status 130.
+    """
     import uvloop
 
     from producers.simulation_options import SimulationOptions
@@ -1385,7 +1414,10 @@ def simulate(
         late_s=LATE_S,
         seed=seed,
     )
-    raise typer.Exit(uvloop.run(_simulate(options, audit, as_json)))
+    status = uvloop.run(_simulate(options, audit, as_json))
+    if as_json:
+        sys.exit(status)  # all is told: `main` would add a line of its own after Ctrl-C
+    raise typer.Exit(status)
 
 
 async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
@@ -1435,6 +1467,7 @@ async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
             unaudited = f"not audited, since the log cannot be read: {absent}"  # what was played is told all the same
     if as_json:
         told = {**report.model_dump(mode="json"), "audit": found and found.model_dump(mode="json")}
+        told |= {"interrupted": True} if enough.is_set() else {}
         print(json.dumps(told | ({"error": unaudited} if unaudited else {}), indent=2))
     else:
         console.print(report.to_table())
@@ -1444,7 +1477,9 @@ async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
             console.print(found.to_table())
         if unaudited:
             raise CommandFailed(unaudited)
-    return 0 if report.whole and not unaudited and (found is None or found.clean) else 1
+    if not report.whole or unaudited or (found is not None and not found.clean):
+        return FAILED
+    return INTERRUPTED if enough.is_set() else 0
 
 
 def _url(settings: Settings) -> str:
@@ -1459,17 +1494,17 @@ def _asked(method: str, path: str, body: dict[str, Any] | None = None, patience_
 
     settings = Settings.load()
     headers = {"User-Agent": "gamenight"}  # so that the audit says how a command was given
-    if path.startswith("/api/ops/"):
+    if path.startswith("/api/ops/") or settings.operator_token is not None:  # who and why is shown to operators alone
         headers["Authorization"] = f"Bearer {_token(settings)}"
-    elif settings.operator_token is not None:  # who and why is shown to operators alone
-        headers["Authorization"] = f"Bearer {settings.operator_token}"
     try:
         response = httpx.request(
             method, f"{_url(settings)}{path}", json=body, headers=headers, timeout=patience_s, trust_env=False
         )
     except httpx.TransportError as error:
         raise CommandFailed(f"no game answers at {_url(settings)} ({error}): start it with make play") from error
-    return answered(response)
+    except (httpx.InvalidURL, UnicodeError) as wrong:
+        raise CommandFailed(f"{_url(settings)} is no address: see GAMENIGHT_HOST") from wrong
+    return answered(response, markdown=path.endswith(".md"))
 
 
 if __name__ == "__main__":

@@ -99,16 +99,19 @@ def _line(text: str) -> str:
     return " ".join(text.split())
 
 
-def answered(response: httpx.Response) -> httpx.Response:
-    """Return the game's answer if it is none of refusal.
+def answered(response: httpx.Response, markdown: bool = False) -> httpx.Response:
+    """Return the game's answer if it is none of refusal; it is JSON, or Markdown if that was asked for.
 
     Raises:
         CommandDeclined: If what was asked makes no sense, or is refused: 400, 404, 409, 413, 422.
-        CommandFailed: If the game does not answer, or not to us.
+        CommandFailed: If the game does not answer, or not to us, or another service does.
     """
+    status, why = response.status_code, _why(response)
+    if _is_foreign(response, why, markdown):
+        where = response.url.copy_with(path="/", query=None)
+        raise CommandFailed(f"what answers at {str(where).rstrip('/')} is no Game Night: see GAMENIGHT_HOST and GAMENIGHT_PORT")
     if not response.is_error:
         return response
-    status, why = response.status_code, _why(response)
     if status in (400, 409, 413, 422) or (status == 404 and why != "Not Found"):
         raise CommandDeclined(why)
     if status == 404:
@@ -116,6 +119,18 @@ def answered(response: httpx.Response) -> httpx.Response:
     if status in (401, 403, 429) or (status == 503 and why):
         raise CommandFailed(why)
     raise CommandFailed(f"the game answered with {status}{why and f' ({why})'}: see gamenight doctor")
+
+
+def _is_foreign(response: httpx.Response, why: str, markdown: bool) -> bool:
+    """Say whether another service has answered: XML or HTML, a refusal without a word, or what is no JSON."""
+    if response.is_server_error:  # a proxy before the game says so too
+        return False
+    if response.is_error:
+        return not why or response.text.lstrip().startswith("<")
+    try:
+        return not (markdown or response.json() is not None)
+    except ValueError:
+        return True
 
 
 def _why(response: httpx.Response) -> str:

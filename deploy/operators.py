@@ -121,7 +121,7 @@ def time_of(text: str, at: datetime) -> datetime:
 
 def audit_table(entries: list[dict[str, Any]]) -> RenderableType:
     """Show the audit to people, the newest first."""
-    columns = ("when", *(Column(name, overflow="fold") for name in ("who", "from", "command", "why", "outcome")))
+    columns = [Column("when"), *(Column(name, overflow="fold") for name in ("who", "from", "command", "why", "outcome"))]
     table = Table(*columns, box=box.SIMPLE_HEAD)
     colors = {"done": "green", "pending": "yellow"}
     for one in entries:

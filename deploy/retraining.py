@@ -15,6 +15,8 @@ from deploy.jobs import show_tried
 
 ENDS = {"done": 0, "refused": 2, "failed": 1, "cancelled": 1}
 """The outcomes of a rebuild or any other command, and the exit status of each."""
+State = Callable[[str], dict[str, Any]]
+"""Returns the state of a rebuild as `/api/jobs/ID` has it; empty: it is not known yet."""
 PATIENCE_S = 900.0
 """The longest time to wait without news of any rebuild."""
 
@@ -61,7 +63,7 @@ def follow(
     order: Callable[[], str],
     console: Console,
     as_json: bool,
-    state: Callable[[str], dict[str, Any]] | None = None,
+    state: State | None = None,
 ) -> int:
     """Command a rebuild and show its progress; Ctrl-C leaves it to itself.
 
@@ -70,7 +72,7 @@ def follow(
         order: Publishes the command, or not if there is one, and returns its id; it is called once we listen.
         console: Where progress and the job's log lines go.
         as_json: Print each step as a line of JSON instead.
-        state: Returns the state of a rebuild, which may have ended before we listened; None: it was just commanded.
+        state: Returns the state of a rebuild, which may wait, or have ended before we listened; None: it is not asked for.
 
     Returns:
         The exit status of `ENDS`.
@@ -81,7 +83,7 @@ def follow(
     """
     try:
         opened = connect(f"ws{url.removeprefix('http')}/ws/watch", max_size=None, proxy=None)
-    except (OSError, WebSocketException) as error:
+    except (OSError, WebSocketException, UnicodeError) as error:
         raise CommandFailed(f"no game answers at {url} ({error}): start it with make play") from error
     with opened as socket:
         command_id = order()
@@ -94,15 +96,36 @@ def follow(
             console.print(told, markup=False, highlight=False, soft_wrap=True)
             return status
         try:
-            return _followed(socket, command_id, known, console, as_json)
+            return _followed(socket, command_id, known, console, as_json, state)
         except KeyboardInterrupt:
             told = f"it goes on: gamenight follow {command_id} shows it again, gamenight cancel {command_id} ends it"
             raise Interrupted(told) from None
 
 
-def _followed(socket: ClientConnection, command_id: str, known: dict[str, Any], console: Console, as_json: bool) -> int:
+def _followed(
+    socket: ClientConnection, command_id: str, known: dict[str, Any], console: Console, as_json: bool, state: State | None
+) -> int:
+    def waiting(tell: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
+        """Return what tells the place in the queue again, once another rebuild has ended."""
+
+        def again() -> None:
+            if state is not None and (now := state(command_id)).get("position"):
+                tell(now)
+
+        return again
+
     if as_json:
-        return _listen(socket, command_id, lambda frame: print(_line(frame, ENDS.get(frame["step"], 0)), flush=True))
+
+        def tell(now: dict[str, Any]) -> None:
+            told = {name: now.get(name) for name in ("model", "version", "position")} | {"message": _place(now)}
+            head = {"type": "training", "command_id": command_id, "step": "queued", "fraction": 0.0}
+            print(orjson.dumps(head | told).decode(), flush=True)
+
+        if known.get("position"):
+            tell(known)
+        return _listen(
+            socket, command_id, lambda frame: print(_line(frame, ENDS.get(frame["step"], 0)), flush=True), waiting(tell)
+        )
     columns = (
         TextColumn("{task.description:<12}"),
         BarColumn(),
@@ -111,8 +134,7 @@ def _followed(socket: ClientConnection, command_id: str, known: dict[str, Any], 
         TextColumn("{task.fields[message]}", markup=False),
     )
     with Progress(*columns, console=console) as progress:
-        waits = f"number {known['position']} in the queue" if known.get("position") else ""
-        task = progress.add_task("waiting", total=1.0, message=known.get("message") or waits)
+        task = progress.add_task("waiting", total=1.0, message=known.get("message") or _place(known))
 
         tried: list[dict[str, Any]] = []
 
@@ -122,7 +144,7 @@ def _followed(socket: ClientConnection, command_id: str, known: dict[str, Any], 
                 progress.console.print(line, style="dim", markup=False, highlight=False)
             progress.update(task, description=frame["step"], completed=frame["fraction"], message=frame["message"])
 
-        status = _listen(socket, command_id, show)
+        status = _listen(socket, command_id, show, waiting(lambda now: progress.update(task, message=_place(now))))
     if tried:
         show_tried(tried, console)
     last = progress.tasks[0]
@@ -130,12 +152,21 @@ def _followed(socket: ClientConnection, command_id: str, known: dict[str, Any], 
     return status
 
 
+def _place(known: dict[str, Any]) -> str:
+    return f"number {known['position']} in the queue" if known.get("position") else ""
+
+
 def _line(told: dict[str, Any], status: int) -> str:
     """Return a step as a line of JSON; that of an end that is not good says so as every command does."""
     return orjson.dumps(told | ({"error": told["message"], "status": status} if status else {})).decode()
 
 
-def _listen(socket: ClientConnection, command_id: str, show: Callable[[dict[str, Any]], None]) -> int:
+def _listen(
+    socket: ClientConnection,
+    command_id: str,
+    show: Callable[[dict[str, Any]], None],
+    another_ended: Callable[[], None] = lambda: None,
+) -> int:
     until = time.monotonic() + PATIENCE_S
     try:
         while True:
@@ -148,6 +179,8 @@ def _listen(socket: ClientConnection, command_id: str, show: Callable[[dict[str,
                 show(frame)
                 if frame["step"] in ENDS:
                     return ENDS[frame["step"]]
+            elif frame.get("type") == "training" and frame["step"] in ENDS:
+                another_ended()
     except TimeoutError:
         told = f"no rebuild was heard of for {PATIENCE_S / 60:.0f} minutes: gamenight follow {command_id} waits on"
         raise CommandFailed(told) from None

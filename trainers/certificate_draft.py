@@ -5,6 +5,7 @@ known by their place on the log, objects by their keys, observations by a hash o
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,14 @@ LEFT: Final = (
 _APART: Final = timedelta(hours=1)
 """By how much clocks may differ: those of Kafka's writers, of the bucket and of the home's files."""
 OLD_EXPERIMENTS: Final = "experiments that have not begun anew yet, as named here: they do when they learn again"
+
+
+_OWN: Final = re.compile(rb'"type":\s?"(?:(?:Player|Examples)Forgotten|RestrictionSet|StageForgot)"')
+"""What a forgetting itself says of the player: it goes as well, and is none of theirs."""
+
+
+def _is_own(record: Record) -> bool:
+    return record.value is not None and _OWN.search(record.value) is not None
 
 
 class CertificateDraft:
@@ -72,8 +81,10 @@ class CertificateDraft:
         return unnamed(self.ends)
 
     def add_records(self, records: Iterable[Record]) -> None:
-        """Count records that are on the log: those behind the last one that was counted of their partition."""
+        """Count the player's records that are on the log: those behind the last one that was counted of their partition."""
         for record in sorted(records, key=lambda one: one.offset):
+            if _is_own(record):
+                continue
             for first in ("record", "example") if _is_example(record) else ("record",):
                 self._firsts[first] = min(record.timestamp_ms, self._firsts.get(first, record.timestamp_ms))
             counted = self._records.setdefault(f"{record.topic}/{record.partition}", [0, 0])

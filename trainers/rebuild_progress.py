@@ -1,5 +1,6 @@
 """Tells how far a rebuild is, step by step (way 3, REBUILD)."""
 
+import re
 import time
 from collections.abc import Sequence
 from decimal import Decimal
@@ -23,6 +24,9 @@ STILL_S: Final = 5.0
 """After so many seconds without news a rebuild tells that it is still at work."""
 STILL: Final = "still at it after"
 """With these words, and for how many seconds there has been no news."""
+
+_STALE: Final = re.compile(r", (?:about \d+ s left|\$[\d.]+ so far)")
+"""What is no longer true of news that is some seconds old."""
 
 log = structlog.get_logger()
 
@@ -63,7 +67,7 @@ class Teller:
         """Publish that it is still at work if nothing was published for `STILL_S`: imports, starts and jobs may take long."""
         if self._last is not None and time.monotonic() - self._told >= STILL_S:
             step, fraction, message = self._last
-            self._publish(step, fraction, f"{message}, {STILL} {time.monotonic() - self._news:.0f} s")
+            self._publish(step, fraction, f"{_STALE.sub('', message)}, {STILL} {time.monotonic() - self._news:.0f} s")
 
     def end(
         self,

@@ -12,6 +12,8 @@ from contracts.events import Event, GuessMade
 
 MINUTES: Final = 60
 """How far back is counted, in minutes."""
+LEAST_MINUTES: Final = 5
+"""A rate of fewer minutes is none: a start's own probes, or a minute in which nobody played, would be made an hour."""
 
 
 @dataclass(slots=True)
@@ -37,13 +39,13 @@ class GuessRate:
 
     @property
     def per_hour(self) -> float | None:
-        """Guesses an hour; None: it was counted for less than a minute."""
-        return self.guesses * 60 / self.minutes if self.minutes else None
+        """Guesses an hour; None: it was counted for less than `LEAST_MINUTES`."""
+        return self.guesses * 60 / self.minutes if self.minutes >= LEAST_MINUTES else None
 
     @property
     def finished_per_hour(self) -> float | None:
         """The same of `finished`."""
-        return self.finished * 60 / self.minutes if self.minutes else None
+        return self.finished * 60 / self.minutes if self.minutes >= LEAST_MINUTES else None
 
 
 @dataclass(slots=True)

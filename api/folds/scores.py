@@ -1,9 +1,15 @@
 """Sums up the counts of a model, to tell watchers how often it was right (way 2). Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from contracts.events import DIGITS, LATENCY_BUCKETS_MS, SHADOW, WINDOW_S, WINDOWS, ScoresCounted
+
+
+def counted(score: Mapping[str, Any]) -> list[str]:
+    """Return the versions of which the guesses were that `totals` has counted as shown, that of the most guesses first."""
+    shown = {version: one["n"] for version, one in score["versions"].items() if one["n"] and not version.endswith(SHADOW)}
+    return sorted(shown, key=lambda version: (-shown[version], version))
 
 
 def totals(counts: Iterable[ScoresCounted]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from api.folds.honest import HonestAccuracy, HonestModel
 from api.folds.model_board import ModelBoard
+from api.folds.scores import counted
 from api.ops.accuracy import Accuracy
 from contracts.events import LATENCY_BUCKETS_MS
 
@@ -25,6 +26,8 @@ class ModelAccuracy(BaseModel):
     """Up to how many milliseconds half of its guesses took, and 95 of 100; None: over a second, or there are none."""
     labelled: Accuracy
     """As players' labels give it: they label mostly what is wrong. The interval is true of one look."""
+    counted: list[str]
+    """The versions whose guesses these were, the one of the most guesses first; that which answers may be none of them yet."""
     labelled_versions: dict[str, Accuracy]
     estimated: HonestModel
     """As it is, by drawings that chance picked. The intervals are true of any number of looks."""
@@ -43,6 +46,7 @@ def accuracy_report(board: ModelBoard, honest: HonestAccuracy) -> list[ModelAccu
                 since=answering.at if answering else None,
                 latency_ms={str(part): _within(score["latency"], part / 100) for part in (50, 95)},
                 labelled=Accuracy.of(score["n"], score["correct"]),
+                counted=counted(score),
                 labelled_versions={name: Accuracy.of(one["n"], one["correct"]) for name, one in score["versions"].items()},
                 estimated=honest.told(state.model),
             )

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from api.folds.impersonal import gate_for_anybody, note_for_anybody, step_for_anybody
 from api.folds.model_board import ModelBoard
 from api.folds.model_state import ModelState
+from api.folds.scores import counted
 from api.ops.accuracy import Accuracy
 from contracts.events import (
     SHADOW,
@@ -98,6 +99,9 @@ class LibraryModel(ModelState):
     candidates: list[Candidate]
     """All versions beside the champion, the canary first."""
     live: Accuracy
+    """Its accuracy on guesses that players were shown, of all its versions together."""
+    counted: list[str]
+    """The versions whose guesses these were, the one of the most guesses first; that which answers may be none of them yet."""
     versions: list[LibraryVersion]
     """Oldest first."""
 
@@ -149,6 +153,7 @@ def _model(board: ModelBoard, model: str) -> LibraryModel:
         candidate=next(iter(beside := candidates_of(board, model)), None),
         candidates=beside,
         live=Accuracy.of(scores["n"], scores["correct"]),
+        counted=counted(scores),
         versions=versions_of(board, model, scores["versions"]),
     )
 

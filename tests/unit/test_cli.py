@@ -497,6 +497,35 @@ def test_accuracy_is_shown_as_labels_give_it_and_as_it_is(
     assert json.loads(gamenight("accuracy", "--json", GAMENIGHT_PORT=game).stdout) == _Game.listed["/api/accuracy"]
 
 
+@pytest.mark.parametrize(
+    ("version", "counted", "told"),
+    [
+        ("4", ["3", "base1"], "70, none of 4 yet: 3, base1"),
+        ("3", ["3"], "70"),
+        ("mnist3+9", ["mnist3"], "70"),
+        (None, ["a"], "70"),
+    ],
+)
+def test_labelled_guesses_of_other_versions_are_not_taken_for_those_of_the_one_that_answers(
+    gamenight: Gamenight, monkeypatch: pytest.MonkeyPatch, version: str | None, counted: list[str], told: str
+) -> None:
+    listed = {
+        path: [_Game.listed[path][0] | {"version": version, "counted": counted}] for path in ("/api/accuracy", "/api/models")
+    }
+    monkeypatch.setattr("deploy.cli._asked", lambda _, path: SimpleNamespace(json=lambda: listed[path]))
+    monkeypatch.setattr("deploy.cli.console", Console(width=250, highlight=False, markup=False))
+
+    assert f" 64.3% {told} 92.3% " in " ".join(gamenight("accuracy").stdout.split())
+    assert (", none of" in gamenight("models", "xgboost").stdout) is ("none of" in told)
+
+
+@pytest.mark.parametrize("command", ["accuracy", "players"])
+def test_headings_are_whole_in_a_narrow_terminal(gamenight: Gamenight, game: int, monkeypatch: Any, command: str) -> None:
+    monkeypatch.setattr("deploy.cli.console", Console(width=80, highlight=False))
+
+    assert "\u2026" not in gamenight(command, GAMENIGHT_PORT=game, GAMENIGHT_OPERATOR_TOKEN="right").stdout
+
+
 def test_players_are_listed_for_people_and_for_machines(
     gamenight: Gamenight, game: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -690,6 +719,37 @@ def test_a_rebuild_is_followed_to_its_end(end: str, status: int, capsys: pytest.
     assert (last.get("error"), last.get("status")) == (("so it is", status) if status else (None, None))
 
 
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_rebuild_that_waits_tells_its_place_in_the_queue_and_again_when_another_has_ended(
+    capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    advance = {"type": "training", "model": "xgboost", "version": "2", "message": "", "fraction": 1.0}
+    places = iter([2, 1])
+    queued = {"model": "xgboost", "version": None, "state": "queued", "message": ""}
+    with _dashboard([advance | {"command_id": one, "step": "done"} for one in ("another", "ours")]) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+        follow(url, lambda: "ours", Console(width=200), as_json, lambda _: queued | {"position": next(places)})
+        server.shutdown()
+        thread.join()
+
+    assert next(places, None) is None, "it was asked again"
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()] if as_json else []
+    told = [("queued", "number 2 in the queue"), ("queued", "number 1 in the queue"), ("done", "")]
+    assert [(one["step"], one["message"]) for one in lines] == (told if as_json else [])
+
+
+def test_a_rebuild_that_is_commanded_is_asked_for_its_place(
+    gamenight: Gamenight, game: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.retraining.follow", lambda *given: print(given[4]("4ef2")["id"]) or 0)
+
+    done = gamenight("retrain", "xgboost", GAMENIGHT_PORT=game, GAMENIGHT_OPERATOR_TOKEN="right")
+
+    assert (done.returncode, done.stdout) == (0, f"{RUNNING['id']}\n")
+
+
 def test_ctrl_c_says_that_the_rebuild_goes_on_and_one_that_has_ended_is_told_at_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -762,6 +822,20 @@ def test_a_key_that_cannot_be_given_or_revoked_says_why_in_one_line(gamenight: G
 
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_simulation_that_was_stopped_says_so_and_ends_with_130(gamenight, monkeypatch):
+    """It ended with 0: a script went on as if everything had been played."""
+
+    async def played(options, progress, enough):
+        enough.set()
+        return report(options, Tally(1), now(), 1.0)
+
+    monkeypatch.setattr("producers.simulation.simulate", played)
+    told, shown = gamenight("simulate", "--no-audit", "--json"), gamenight("simulate", "--no-audit")
+
+    assert (told.returncode, told.stderr, json.loads(told.stdout)["interrupted"]) == (130, "", True)
+    assert (shown.returncode, shown.stderr) == (130, "stopped by Ctrl-C\n")
 
 
 def test_what_was_played_is_told_although_its_log_cannot_be_audited(gamenight, monkeypatch):

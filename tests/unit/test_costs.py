@@ -196,11 +196,14 @@ def test_a_base_that_lies_in_the_repository_was_trained_for_nobody() -> None:
     assert told(base).trainings == []
 
 
-@pytest.mark.parametrize(("began", "minutes"), [(NOON, 0), (NOON - timedelta(seconds=95), 1), (NOON - 3 * HOUR, 59)])
+@pytest.mark.parametrize(
+    ("began", "minutes"),
+    [(NOON, 0), (NOON - timedelta(seconds=95), 1), (NOON - timedelta(minutes=6), 5), (NOON - 3 * HOUR, 59)],
+)
 def test_a_rate_is_of_whole_minutes_that_were_seen(began: datetime, minutes: int) -> None:
     rate = GuessRates(began).rate("xgboost", NOON)
     assert rate.minutes == minutes
-    assert (rate.per_hour is None) is (minutes == 0)
+    assert (rate.per_hour is None) is (rate.finished_per_hour is None) is (minutes < 5), "an idle minute is no rate of an hour"
 
 
 def test_an_hour_later_what_was_counted_is_over_and_a_late_guess_changes_nothing() -> None:

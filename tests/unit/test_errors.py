@@ -1,7 +1,9 @@
 """What every command of `gamenight` says when it cannot do what is wanted: one plain line, or JSON, and a status."""
 
 import json
+import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -179,7 +181,49 @@ def test_what_makes_no_sense_is_told_with_what_would_be_right_and_ends_with_2(ru
 
 
 OLDER: Final = "the game knows no /api/ops/audit: it is older than this gamenight, start it again"
+FOREIGN: Final = "what answers at http://game is no Game Night: see GAMENIGHT_HOST and GAMENIGHT_PORT"
 DOCTOR: Final = ": see gamenight doctor"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"GAMENIGHT_OPERATOR_TOKEN": "é☃"}, "is no token: it has characters that are not printable ASCII"),
+        ({"GAMENIGHT_OPERATOR_TOKEN": "two\nlines"}, "is no token: it has characters that are not printable ASCII"),
+        ({"GAMENIGHT_HOST": "\u2603"}, "is no address: see GAMENIGHT_HOST"),
+        ({"GAMENIGHT_PORT": "70000"}, "GAMENIGHT_PORT='70000': Input should be less than or equal to 65535"),
+    ],
+)
+@pytest.mark.parametrize("command", ["models", "players", "freeze"])
+def test_a_token_or_an_address_that_is_none_is_told_in_a_line_without_the_token(
+    run: Run, command: str, given: dict[str, str], told: str
+):
+    people, machines = run(command, **given), run(command, "--json", **given)
+
+    assert (people.status, people.out) == (1, "")
+    assert told in one_line(people.err)
+    assert "lines" not in people.err
+    assert (machines.status, machines.err) == (1, "")
+    assert told in json.loads(one_line(machines.out))["error"]
+
+
+@pytest.mark.parametrize("arguments", [["models", "--json"], ["models"]])
+def test_ctrl_c_while_the_command_is_imported_is_told_in_a_line(arguments: list[str]):
+    program = (
+        "import sys; sys.argv = ['gamenight', *sys.argv[1:]]\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'deploy.cli': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Stop())\n"
+        "from deploy.entry import main; main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+
+    told = [done.stdout, done.stderr] if "--json" in arguments else [done.stderr, done.stdout]
+    assert (done.returncode, told[1]) == (130, "")
+    assert "stopped by Ctrl-C" in one_line(told[0])
+    script = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    assert script == {"gamenight": "deploy.entry:main"}
 
 
 def answer(status: int, body: Any) -> httpx.Response:
@@ -202,6 +246,11 @@ def answer(status: int, body: Any) -> httpx.Response:
         (answer(502, b""), CommandFailed, "the game answered with 502: see gamenight doctor"),
         (answer(400, b"two\nlines"), CommandDeclined, "two lines"),
         (answer(422, []), CommandDeclined, "[]"),
+        (answer(403, b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>"), CommandFailed, FOREIGN),
+        (answer(404, b"<html>Not Found</html>"), CommandFailed, FOREIGN),
+        (answer(403, {"message": "Missing Authentication Token"}), CommandFailed, FOREIGN),
+        (answer(200, b"<html>another page</html>"), CommandFailed, FOREIGN),
+        (answer(200, b""), CommandFailed, FOREIGN),
     ],
 )  # fmt: skip
 def test_what_the_game_says_instead_of_an_answer_is_passed_on_in_its_own_words(response: httpx.Response, kind: Any, told: str):

@@ -32,6 +32,7 @@ from contracts.events import (
     MemoryAsked,
     MemoryReset,
     MessageRejected,
+    PlayerForgotten,
     PlayersForgotten,
     ResetAsked,
     RestrictionSet,
@@ -333,6 +334,12 @@ def test_a_draft_counts_each_thing_once_however_often_it_is_tried():
     again.add_items(["i2", "i3"])
     again.add_lines(1)
 
+    own = [
+        PlayerForgotten(forget_id=uuid4(), player_id=EVE, drawings=[], examples=[]),
+        StageForgot(forget_id=uuid4(), player_id=EVE, stage="joiner"),
+        RestrictionSet(players={EVE: "banned"}),
+    ]
+    again.add_records([record(one, 20 + number) for number, one in enumerate(own)])  # the forgetting's own words
     assert again.topics == {"drawings.v1": 3, "lessons.v1": 1}
     again.add_copies(["notebooks/n1/train.csv", "notebooks/n2/train.csv"])
     again.add_copies(["notebooks/n2/train.csv"])

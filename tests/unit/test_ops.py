@@ -356,6 +356,7 @@ def test_the_library_names_every_version_with_what_became_of_it(bus):
     assert xgboost["versions"][1]["lineage"] == {"job": "gamenight-2"}
     assert (xgboost["previous"], xgboost["candidate"]["version"], xgboost["candidate"]["share"]) == ("base1", "4", 0.1)
     assert xgboost["versions"][1]["live"] == xgboost["live"]
+    assert (xgboost["counted"], models["yours"]["counted"], models["mxnet"]["counted"]) == (["2"], ["own9", "own10"], [])
     assert xgboost["live"] == {"n": 100, "correct": 97, "share": 0.97, "low": 0.91548, "high": 0.98975}
     assert (xgboost["versions"][3]["live"]["n"], xgboost["versions"][3]["as_shadow"]["n"]) == (0, 50)
     assert [(v["version"], v["status"]) for v in models["yours"]["versions"]] == [("own9", "previous"), ("own10", "champion")]

@@ -687,6 +687,18 @@ def test_a_rebuild_that_waits_for_the_sdk_tells_now_and_then_that_it_is_still_at
     assert told_messages(shop) == told, "a rebuild that has ended is not at work"
 
 
+def test_a_rebuild_that_is_still_at_it_tells_neither_a_cost_nor_a_time_of_before(monkeypatch):
+    shop, clock = Shop(), [100.0]
+    monkeypatch.setattr("trainers.rebuild_progress.time.monotonic", lambda: clock[0])
+    teller = Teller(shop._rebuilder._bus, shop.model_log, shop.command, "2")
+
+    teller.onward("training", 0.5, "Training, round 20/40, about 20 s left, $0.0003 so far", ["a line"])
+    clock[0] += 6
+    teller.still()
+
+    assert told_messages(shop)[1:] == [f"Training, round 20/40, {STILL} 6 s"]
+
+
 def test_a_rebuild_whose_version_comes_onto_its_endpoint_tells_that_it_is_still_at_work(monkeypatch):
     shop, clock, serve = Shop(), [100.0], MemoryServing.serve
     monkeypatch.setattr("trainers.rebuild_progress.time.monotonic", lambda: clock[0])
