@@ -46,8 +46,10 @@ rejected_app = typer.Typer(
     help="Show, repair and replay rejected messages. Without a command, list them, the newest first.", rich_markup_mode=None
 )
 app.add_typer(rejected_app, name="rejected", invoke_without_command=True)
-dataset_app = typer.Typer(help="Show a dataset, or make it again to verify it.", rich_markup_mode=None, no_args_is_help=True)
-app.add_typer(dataset_app, name="dataset")
+dataset_app = typer.Typer(
+    help="Show a dataset, or make it again to verify it. Without a command, list them.", rich_markup_mode=None
+)
+app.add_typer(dataset_app, name="dataset", invoke_without_command=True)
 console = PlainConsole(highlight=False, markup=False)  # what is told is of others too, brackets and all
 WIDE: Final = 140
 """Columns that a whole table needs; a narrower terminal shows the most important columns, and the rest on demand."""
@@ -254,7 +256,9 @@ def export(
         list[Path] | None,
         typer.Option(help="File to write: .csv, .parquet or .hyper; may be repeated.", show_default=False),
     ] = None,
-    since: Annotated[str | None, typer.Option(help="From this time on, as 2026-11-29T14:30.", show_default=False)] = None,
+    since: Annotated[
+        str | None, typer.Option(help="From this time on: 2026-11-29T14:30, or 2h ago.", show_default=False)
+    ] = None,
     until: Annotated[str | None, typer.Option(help="Before this time.", show_default=False)] = None,
     model: Annotated[
         list[str] | None, typer.Option(help="Guesses of this model only; may be repeated.", show_default=False)
@@ -271,6 +275,8 @@ def export(
     if not out:
         raise CommandDeclined("say where to: --out guesses.parquet, .csv or .hyper")
     wanted = Wanted(since=since and _time(since), until=until and _time(until), models=model or [])
+    if wanted.since and wanted.since > datetime.now(UTC):
+        raise CommandDeclined(f"--since {since} is after now")
     if wanted.since and wanted.until and wanted.since >= wanted.until:
         raise CommandDeclined(f"--since {since} is not before --until {until}")
     try:
@@ -296,11 +302,13 @@ def export(
 
 def _time(text: str) -> datetime:
     """Return the time that a command names; without a zone it is UTC."""
+    from deploy.operators import time_of
+
     try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise CommandDeclined(f"{text!r} is no time: write it as 2026-11-29T14:30 or 2026-11-29T14:30:05+01:00") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+        return time_of(text, datetime.now(UTC))
+    except CommandDeclined:
+        told = f"{text!r} is no time: write it as 2026-11-29T14:30 or 2026-11-29T14:30:05+01:00, or 2h for two hours ago"
+        raise CommandDeclined(told) from None
 
 
 @app.command()
@@ -391,8 +399,13 @@ def models(name: Named = None, as_json: Json = False) -> None:
     return None
 
 
+NamedEndpoint = Annotated[
+    str | None, typer.Argument(help="Show only this endpoint, or this model's, in full, with what its variants are made of.")
+]
+
+
 @app.command()
-def endpoints(name: Named = None, as_json: Json = False) -> None:
+def endpoints(name: NamedEndpoint = None, as_json: Json = False) -> None:
     """List the batch models' endpoints: status, variants, cost per hour, latency, and why a model does not answer."""
     from rich import box
     from rich.table import Table
@@ -430,7 +443,7 @@ def card(
     as_json: Json = False,
 ) -> None:
     """Print the model card of a version, as Markdown: data, people, slices, limits, cost, lineage, and who approved it."""
-    path = f"/api/models/{_segment(model)}/{_segment(version)}/card"
+    path = f"/api/models/{_segment(model, 'models')}/{_segment(version, 'models')}/card"
     if as_json:
         _printed(_asked("GET", path).json(), True)
     else:
@@ -457,12 +470,12 @@ def costs(
             console.print(part, soft_wrap=isinstance(part, Text))
 
 
-def _segment(word: str) -> str:
-    """Return a name or an id as a part of an address."""
+def _segment(word: str, listing: str) -> str:
+    """Return a name or an id as a part of an address; ``listing``: the command that lists those that there are."""
     from urllib.parse import quote
 
     if "/" in word or not word.strip("."):
-        raise CommandDeclined(f"{word!r} is no name and no id")
+        raise CommandDeclined(f"{word!r} is no name and no id: see gamenight {listing}")
     return quote(word, safe="")
 
 
@@ -592,9 +605,20 @@ def _accuracy(live: dict[str, Any]) -> str:
 DatasetDigest = Annotated[str, typer.Argument(help="The digest of a dataset, or its first letters.")]
 
 
+@dataset_app.callback()
+def dataset(context: typer.Context, as_json: Json = False) -> None:
+    """List the datasets."""
+    if context.invoked_subcommand is None:
+        _list_datasets(as_json)
+
+
 @app.command()
 def datasets(as_json: Json = False) -> None:
     """List the datasets that batch models were trained on: drawings, people, what was left out, which versions came of it."""
+    _list_datasets(as_json)
+
+
+def _list_datasets(as_json: bool) -> None:
     from deploy.datasets import show_all
 
     listed = _asked("GET", "/api/datasets").json()
@@ -607,7 +631,7 @@ def show_dataset(digest: DatasetDigest, as_json: Json = False) -> None:
     """Show what a dataset was made of."""
     from deploy.datasets import show_one
 
-    one = _asked("GET", f"/api/datasets/{_segment(digest)}").json()
+    one = _asked("GET", f"/api/datasets/{_segment(digest, 'datasets')}").json()
     if not _printed(one, as_json):
         show_one(one, console)
 
@@ -617,7 +641,7 @@ def verify_dataset(digest: DatasetDigest, as_json: Json = False) -> None:
     """Compare a dataset on S3 with its manifest, and make it again from the archive; exit status 1 if it differs."""
     from deploy.datasets import verified
 
-    whole = _asked("GET", f"/api/datasets/{_segment(digest)}").json()["digest"]
+    whole = _asked("GET", f"/api/datasets/{_segment(digest, 'datasets')}").json()["digest"]
     try:
         found = verified(settings_of_this_machine(), whole)
     except ImportError as missing:
@@ -847,7 +871,7 @@ def follow_job(job_id: JobId, as_json: Json = False) -> None:
     from deploy.retraining import follow
 
     settings = Settings.load()
-    whole = _asked("GET", f"/api/jobs/{_segment(job_id)}").json()["id"]
+    whole = _asked("GET", f"/api/jobs/{_segment(job_id, 'jobs')}").json()["id"]
 
     def state(one: str) -> dict[str, Any]:
         return dict(_asked("GET", f"/api/jobs/{one}").json())
@@ -860,7 +884,7 @@ def tuning_of(job_id: JobId, as_json: Json = False) -> None:
     """Compare the settings that a rebuild has tried (`retrain --try`): how good, how long, at what cost, which was kept."""
     from deploy.jobs import show_tried
 
-    job = _asked("GET", f"/api/jobs/{_segment(job_id)}").json()
+    job = _asked("GET", f"/api/jobs/{_segment(job_id, 'jobs')}").json()
     if not job["tried"]:
         raise CommandDeclined(
             f"the rebuild {job['id'][:8]} tries no settings: `gamenight retrain {job['model']} --try eta=0.1,0.3` does"
@@ -872,7 +896,7 @@ def tuning_of(job_id: JobId, as_json: Json = False) -> None:
 @app.command("cancel")
 def cancel_job(job_id: JobId, reason: Reason = "", as_json: Json = False) -> None:
     """Cancel a rebuild that waits or is at work; exit status 2 if it has ended already, or is being promoted."""
-    whole = _asked("GET", f"/api/jobs/{_segment(job_id)}").json()["id"]
+    whole = _asked("GET", f"/api/jobs/{_segment(job_id, 'jobs')}").json()["id"]
     _carry_out("cancel", {"training_id": whole, "reason": reason}, as_json)
 
 
@@ -1086,6 +1110,7 @@ def forget(
     if verify is not None:
         raise typer.Exit(_verified(verify, as_json))
     if not yes and not as_json:
+        _asked("GET", "/api/ops/players")  # before anybody is asked: whether there is a game, and a token that it takes
         typer.confirm(
             f"All that is of {player} is cut out of every store, and cannot be brought back. Is that meant?", abort=True
         )
@@ -1163,6 +1188,8 @@ def drift(
         actions[kind] = action
     asked = {"actions": actions or None, "cooldown_s": cooldown, "least_hands": hands}
     body = {name: value for name, value in asked.items() if value is not None}
+    if reason and not body:
+        raise CommandDeclined("--why says why something is changed: give --policy, --cooldown or --hands with it")
     if body:
         _carry_out("drift-policy", {**body, "reason": reason}, as_json)
     _show_drift(_asked("GET", "/api/drift").json(), as_json)
@@ -1240,13 +1267,16 @@ def _list_rejected(topic: str | None, stage: str | None, limit: int, last: int, 
     if not listed:
         console.print(f"no rejected messages among the last {last} records of rejected.v1")
         return
-    columns = ("id", "at", "from", "by", "state", Column("why", overflow="fold"))
-    table = Table(*columns, box=box.SIMPLE_HEAD)
+    narrow = console.width < WIDE
+    names = ("state", "why") if narrow else ("at", "from", "by", "state", "why")
+    whole = Column("id", no_wrap=True, min_width=36)  # `rejected show` takes nothing less
+    table = Table(whole, *(Column(name, overflow="fold") for name in names), box=box.SIMPLE_HEAD)
     for one in listed:
-        where = f"{one['source']}/{one['partition']}/{one['offset']}"
+        where = (
+            () if narrow else (_minute(one["at"]), f"{one['source']}/{one['partition']}/{one['offset']}", Text(one["stage"]))
+        )
         state = one["state"] + ("" if one["whole"] else ", cut")
-        why = Text(" ".join(one["error"].split())[:200])
-        table.add_row(Text(one["rejection_id"]), _minute(one["at"]), where, Text(one["stage"]), state, why)
+        table.add_row(Text(one["rejection_id"]), *where, state, Text(" ".join(one["error"].split())[:200]))
     console.print(table)
     console.print("gamenight rejected show ID shows a message in full", style="dim")
 
@@ -1401,6 +1431,8 @@ def simulate(
     from producers.simulation_options import SimulationOptions
 
     settings = Settings.load()
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise CommandDeclined(f"--url {url!r} is no address of a game: write http://HOST:PORT")
     options = SimulationOptions(
         url=url or _url(settings),
         token=None if url else settings.operator_token,  # a game elsewhere must not get this machine's token

@@ -1,6 +1,6 @@
 """Prints datasets as `gamenight datasets` and `gamenight dataset` show them, and makes one again to verify it."""
 
-from typing import Any
+from typing import Any, Final
 
 from rich import box
 from rich.console import Console
@@ -9,30 +9,34 @@ from rich.text import Text
 
 from contracts.settings import Settings
 
+WIDE: Final = 110
+"""Columns that the whole table needs; a narrower terminal shows the most important columns, and `dataset show` the rest."""
+
 
 def show_all(listed: list[dict[str, Any]], console: Console) -> None:
     """Print a table of datasets, as the API gives them."""
+    wide = console.width >= WIDE
     table = Table(
         Column("dataset", no_wrap=True),
-        Column("made, UTC", no_wrap=True),
+        *((Column("made, UTC", no_wrap=True),) if wide else ()),
         Column("drawings", justify="right"),
-        Column("held back", justify="right"),
+        *((Column("held back", justify="right"),) if wide else ()),
         Column("people", justify="right"),
-        Column("new", justify="right"),
-        Column("trust", justify="right"),
+        *((Column("new", justify="right"), Column("trust", justify="right")) if wide else ()),
         Column("left out", overflow="fold"),
         Column("versions", overflow="fold"),
         box=box.SIMPLE_HEAD,
     )
     for one in listed:
         versions = "\n".join(_version(version) for version in one["versions"]) or Text("none", style="dim")
-        numbers = (one["trained_on"] + one["held_back"], one["held_back"], one["people"], one["new_people"])
+        held, people = f"{one['held_back']:,}", f"{one['people']:,}"
+        trust = "" if one["trust"] is None else f"{one['trust']:.0%}"
         gone = ("\ndata deleted", "yellow") if one["gone"] else ""
         table.add_row(
             Text.assemble(one["digest"][:12], gone),
-            one["made"][:16].replace("T", " "),
-            *(f"{number:,}" for number in numbers),
-            "" if one["trust"] is None else f"{one['trust']:.0%}",
+            *((one["made"][:16].replace("T", " "),) if wide else ()),
+            f"{one['trained_on'] + one['held_back']:,}",
+            *((held, people, f"{one['new_people']:,}", trust) if wide else (people,)),
             "\n".join(f"{n:,} {why}" for why, n in one["excluded"].items()),
             versions,
         )

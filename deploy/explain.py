@@ -235,7 +235,9 @@ def _of_data(bus: Bus, model: str, first: str, second: str) -> DataChange:
         raise NoSuchVersion(f"models.v1 has no model {model!r}: gamenight models lists them")
     for version in (first, second):
         if version not in versions:
-            raise NoSuchVersion(f"there is no version {version} of {model}: there are {', '.join(versions)}")
+            raise NoSuchVersion(
+                f"there is no version {version} of {model}: there are {', '.join(sorted(versions, key=_by_number))}"
+            )
     one, other = versions[first], versions[second]
     ends = [_offsets(published) for published in (one, other)]
     found = _between(bus, *ends)
@@ -261,6 +263,15 @@ def _of_data(bus: Bus, model: str, first: str, second: str) -> DataChange:
         lineage={key: both for key, both in lineage.items() if both[0] != both[1]},
         metrics={key: both for key, both in metrics.items() if both[0] != both[1]},
     )
+
+
+def _by_number(version: str) -> tuple[bool, int, str]:
+    """Order versions by their numbers, behind the bases.
+
+    >>> sorted(["10", "2", "base1"], key=_by_number)
+    ['base1', '2', '10']
+    """
+    return version.isdigit(), int(version) if version.isdigit() else 0, version
 
 
 def _offsets(published: ModelPublished) -> dict[int, int]:

@@ -60,7 +60,9 @@ def failure_of(error: Exception) -> Failure | None:
         case KeyringError():
             return Failure(_line(str(error)), REFUSED)
         case typer.Abort():
-            return Failure("not done: it was not confirmed", FAILED)
+            return Failure("not done: it was not confirmed", REFUSED)
+        case _ if isinstance(error, _running()):
+            return Failure(_line(str(error)), REFUSED)
         case TyperException(format_message=said):
             context = getattr(error, "ctx", None)
             see = f": see {context.command_path} --help" if context is not None else ""
@@ -68,24 +70,31 @@ def failure_of(error: Exception) -> Failure | None:
         case _ if isinstance(error, _plain_errors()):
             return Failure(_line(str(error)), FAILED)
         case OSError(strerror=str(why)):  # a file or folder that is in the way, not ours, or full
-            return Failure(_line(f"{why}: {error.filename}" if error.filename else why), FAILED)
+            owner = ": run it as the owner of the home" if isinstance(error, PermissionError) else ""
+            return Failure(_line(f"{why}: {error.filename}{owner}" if error.filename else why), FAILED)
         case _ if type(error).__module__.partition(".")[0] == "botocore":
             return Failure(f"{_line(str(error)).rstrip('.')}: see gamenight doctor", FAILED)
     return None
+
+
+def _running() -> type[Exception]:
+    """Return the error of what cannot be done while the game runs."""
+    from deploy.local.run_state import AlreadyRunning
+
+    return AlreadyRunning
 
 
 def _plain_errors() -> tuple[type[Exception], ...]:
     """Return the errors of other parts whose message is one line that says what to do."""
     from contracts.roster import RosterError
     from deploy.local.java import NotInstalled
-    from deploy.local.run_state import AlreadyRunning
     from deploy.local.up import PortsTaken
     from producers.acls import AclsRefused
     from producers.connection import BusError
     from producers.signing import BadKey
     from producers.topics import TopicsDiffer
 
-    home = NotInstalled, AlreadyRunning, PortsTaken, RosterError, BadKey
+    home = NotInstalled, PortsTaken, RosterError, BadKey
     return *home, BusError, AclsRefused, TopicsDiffer
 
 

@@ -56,7 +56,10 @@ def _effect(points: Sequence[float], hits: int) -> str:
 
 def data_changed(found: DataChange) -> RenderableType:
     """Show what came between two versions of a batch model."""
-    read = " and ".join(f"{version} has read examples.v1 up to {offsets or 'nothing'}" for version, offsets in _read(found))
+    read = " and ".join(
+        f"{version} has read {f'examples.v1 up to {offsets}' if offsets else 'nothing of examples.v1'}"
+        for version, offsets in _read(found)
+    )
     table = Table("digit", "drawings labelled in between", box=box.SIMPLE_HEAD)
     for digit, n in enumerate(found.labelled):
         table.add_row(str(digit), str(n))

@@ -20,6 +20,8 @@ def card_router(door: Door, board: ModelBoard, audit: AuditLog) -> APIRouter:
     def card(request: Request, model: str, version: str) -> ModelCard:
         entries = audit.entries(since=None, who=None, target=model, command=None)
         found = model_card(board, list(entries), model, version)
+        if found is None and model not in board.roster.batch and model not in board.catalog.published:
+            raise HTTPException(404, f"no batch model {model[:32]!r}: there is {', '.join(board.roster.batch)}")
         if found is None:
             there = ", ".join(board.catalog.published.get(model, {})) or "none"
             raise HTTPException(404, f"no version {version[:64]!r} of {model[:32]!r}: there is {there}")

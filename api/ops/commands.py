@@ -60,7 +60,7 @@ def known(request: ModelRequest | PolicyRequest, roster: Roster) -> dict[str, An
         named += [(request.lead, ("lead",))] if request.lead not in (None, "bandit") else []
     else:
         kind, there = "batch model", roster.batch
-        if not isinstance(request, RetrainRequest):
+        if not isinstance(request, RetrainRequest | TryRequest):
             kind, there = "model with versions", (*roster.batch, *ONLINE_MODELS)
         named = [(request.target, ("target",))]
     wrong = [

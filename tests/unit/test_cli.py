@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from websockets.sync.server import Server, ServerConnection, serve
 from contracts.events import now
 from deploy import retraining
 from deploy.cli import main
+from deploy.export_files import ExportRefused
 from deploy.failures import CommandFailed, Interrupted
 from deploy.local.archive import free_ports
 from deploy.local.run_state import only_one
@@ -111,6 +113,20 @@ def test_an_export_that_is_asked_for_wrongly_says_what_is_right(gamenight: Gamen
     assert (done.returncode, told in done.stderr, len(done.stderr.splitlines())) == (2, True, 1)
 
 
+def test_an_export_takes_the_times_that_the_audit_takes(gamenight: Gamenight, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted: list[Any] = []
+
+    def exported(_: Any, __: Any, ___: Any, what: Any, ____: Any) -> Any:
+        wanted.append(what)
+        raise ExportRefused("enough")
+
+    monkeypatch.setattr("deploy.export.export", exported)
+    monkeypatch.setattr("producers.bus.open_bus", lambda *_, **__: SimpleNamespace(close=lambda: None))
+
+    assert gamenight("export", "--out", "x.csv", "--since", "2h").stderr == "enough\n"
+    assert timedelta(hours=2) <= now() - wanted[0].since < timedelta(hours=2, minutes=10)
+
+
 def test_what_can_be_seen_beforehand_is_told_before_kafka_is_waited_for(
     gamenight: Gamenight, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -198,7 +214,7 @@ def test_reset_asks_first(gamenight: Gamenight, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
 
     done = gamenight("reset")
-    assert (done.returncode, "and the audit" in done.stdout + done.stderr) == (1, True)
+    assert (done.returncode, "and the audit" in done.stdout + done.stderr) == (2, True)
     assert (tmp_path / "kafka").is_dir()
 
 
@@ -207,7 +223,7 @@ def test_reset_refuses_while_the_game_runs(gamenight: Gamenight, tmp_path: Path)
     with only_one(tmp_path):
         done = gamenight("reset", "--yes")
 
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "already runs" in done.stderr
     assert (tmp_path / "kafka").is_dir()
 
@@ -526,6 +542,21 @@ def test_headings_are_whole_in_a_narrow_terminal(gamenight: Gamenight, game: int
     assert "\u2026" not in gamenight(command, GAMENIGHT_PORT=game, GAMENIGHT_OPERATOR_TOKEN="right").stdout
 
 
+@pytest.mark.parametrize("width", [80, 200])
+def test_ids_of_rejected_messages_are_whole(gamenight: Gamenight, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """They were cut off at 80 columns, and `rejected show` refused what was left."""
+    one = {"rejection_id": "7937b601-0f74-4bad-82ba-4a152b9c106f", "at": "2026-11-22T12:00:00Z", "source": "corrections.v1"}
+    one |= {"partition": 0, "offset": 123456, "stage": "joiner", "state": "repaired", "whole": False, "error": "it is " * 20}
+    monkeypatch.setattr("deploy.cli._asked", lambda *_: SimpleNamespace(json=lambda: [one]))
+    monkeypatch.setattr("deploy.cli.console", Console(width=width, highlight=False, markup=False))
+
+    told = gamenight("rejected").stdout
+
+    assert one["rejection_id"] in told
+    assert "\u2026" not in told
+    assert ("corrections.v1/0/123456" in told) is (width == 200)
+
+
 def test_players_are_listed_for_people_and_for_machines(
     gamenight: Gamenight, game: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -638,6 +669,22 @@ def test_rebuilds_are_listed_with_the_queue_and_cancelled_by_the_first_letters_o
     done = gamenight("cancel", "4ef2", "--reason", "done", GAMENIGHT_PORT=game, GAMENIGHT_OPERATOR_TOKEN="right")
     assert done.returncode == 0
     assert _Game.ordered == [("/api/ops/cancel", {"training_id": RUNNING["id"], "reason": "done"})]
+
+
+def test_datasets_are_readable_in_a_narrow_terminal_and_listed_by_dataset_alone(
+    gamenight: Gamenight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was left out was told three letters a line."""
+    listed = [DATASET | {"excluded": {"of players who are not trusted": 12, "withdrawn": 3}}]
+    monkeypatch.setattr("deploy.cli._asked", lambda *_: SimpleNamespace(json=lambda: listed))
+    monkeypatch.setattr("deploy.cli.console", Console(width=80, highlight=False, markup=False))
+
+    narrow = gamenight("datasets").stdout
+
+    assert "\u2026" not in narrow
+    assert "12 of players who" in narrow
+    assert gamenight("dataset").stdout == narrow
+    assert json.loads(gamenight("dataset", "--json").stdout) == listed
 
 
 def test_datasets_are_listed_and_one_is_shown(gamenight: Gamenight, game: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from deploy.cli import app, main
 from deploy.failures import CommandDeclined, CommandFailed, answered, failure_of, outcome_of
 from deploy.local import doctor
 from deploy.local.archive import free_ports
+from deploy.local.run_state import AlreadyRunning
 from tests.unit.test_cli import game as game
 
 ID: Final = "7937b601-0f74-4bad-82ba-4a152b9c106f"
@@ -36,6 +37,7 @@ PUBLIC: Final[dict[str, list[str]]] = {
     "follow": [ID],
     "tuning": [ID],
     "datasets": [],
+    "dataset": [],
     "dataset show": ["ab" * 32],
     "dataset verify": ["ab" * 32],
 }
@@ -167,6 +169,14 @@ def test_without_a_game_each_command_says_how_to_start_one_for_people_and_for_ma
         (["operators", "revoke", "nobody"], "no token of 'nobody' was given here: gamenight operators lists"),
         (["operators", "add", "router"], "use another one"),
         (["operators", "add", "a b"], "is no name for an operator: use up to 32 letters"),
+        (["follow", ""], "'' is no name and no id: see gamenight jobs"),
+        (["tuning", ""], "'' is no name and no id: see gamenight jobs"),
+        (["cancel", ""], "'' is no name and no id: see gamenight jobs"),
+        (["dataset", "show", ""], "'' is no name and no id: see gamenight datasets"),
+        (["card", "", "1"], "'' is no name and no id: see gamenight models"),
+        (["simulate", "--url", "ftp://x"], "--url 'ftp://x' is no address of a game: write http://HOST:PORT"),
+        (["export", "--out", "x.csv", "--since", "2100-01-01"], "--since 2100-01-01 is after now"),
+        (["drift", "--why", "the night"], "--why says why something is changed: give --policy"),
         (["frobnicate"], "No such command 'frobnicate': see gamenight --help"),
     ],
 )
@@ -302,6 +312,31 @@ def test_the_doctor_notes_that_no_canary_is_used_and_calls_that_no_fault(
 
     assert ("note: no canary is used" in done.stdout) == noted
     assert done.exit_code == 0
+
+
+def test_what_was_not_confirmed_or_cannot_be_while_the_game_runs_is_refused_and_what_is_anothers_names_the_owner():
+    locked = PermissionError(13, "Permission denied", "/home/secrets/aws_access_key_id")
+
+    assert failure_of(typer.Abort()) == ("not done: it was not confirmed", 2)
+    assert failure_of(AlreadyRunning(Path("/home"), 7)).status == 2  # type: ignore[union-attr]
+    told = "Permission denied: /home/secrets/aws_access_key_id: run it as the owner of the home"
+    assert failure_of(locked) == (told, 1)
+
+
+def test_whoever_forgets_is_told_that_there_is_no_game_before_they_are_asked(run: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: pytest.fail("somebody was asked"))
+
+    said = run("forget", "eve")
+
+    assert (said.status, said.out) == (1, "")
+    assert "start it with make play" in one_line(said.err)
+
+
+def test_an_endpoint_is_not_described_as_a_model(run: Run):
+    said = run("endpoints", "--help").out
+
+    assert "Show only this endpoint" in " ".join(said.split())
+    assert "version is made of" not in " ".join(said.split())
 
 
 def test_a_fault_of_the_program_is_shown_whole():

@@ -7,11 +7,13 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from contracts.events import Event, LessonsForgotten, LessonTaught, PlayersForgotten, SnapshotTaken, decode
 from contracts.ports import Record
 from deploy import explain as explaining
 from deploy.explain import DRAWN, MNIST, CannotExplain, DataChange, Explanation, explain
+from deploy.past_tables import data_changed
 from producers.memory_bus import MemoryBus, log_of
 from producers.placement import marked
 from streams.additive import EIGHTHS
@@ -316,6 +318,21 @@ def test_a_batch_model_says_which_drawings_came_in_between(log):
     assert found.metrics == {"mnist": (0.91, 0.92)}
     with pytest.raises(NoSuchVersion, match="no version 4 of xgboost: there are base1, 2, 3"):
         explain(log.bus, "xgboost", "3", "4")
+    log.put(published("10"), 0, 4)
+    log.put(published("base2"), 0, 5)
+    with pytest.raises(NoSuchVersion, match="there are base1, base2, 2, 3, 10"):
+        explain(log.bus, "xgboost", "3", "4")
+
+
+def test_a_base_is_said_to_have_read_nothing(log):
+    for version, offsets in (("base1", ""), ("2", "0:1,1:0")):
+        log.put(published(version, lineage={"offsets": offsets}), 0, 1)
+    console = Console(width=200)
+
+    with console.capture() as told:
+        console.print(data_changed(explain(log.bus, "xgboost", "base1", "2")))
+
+    assert "base1 has read nothing of examples.v1 and 2 has read examples.v1 up to 0:1,1:0" in told.get()
 
 
 def taken(cut: Cut, lessons: Iterable[PlacedLesson]) -> list[bool]:

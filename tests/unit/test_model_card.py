@@ -259,4 +259,7 @@ def test_cards_are_asked_over_http_and_a_version_that_is_not_there_says_which_ar
         assert get(address, "/api/models/xgboost/3/card").json()["version"] == "3"
         assert get(address, "/api/models/xgboost/3/card.md").text.startswith("# XGBoost, version 3")
         missing = get(address, "/api/models/xgboost/9/card")
+        others = [get(address, f"/api/models/{model}/3/card.md") for model in ("river", "nosuch")]
     assert (missing.status_code, missing.json()["detail"]) == (404, "no version '9' of 'xgboost': there is 3")
+    there = "there is xgboost, tensorflow, mxnet, kmeans"
+    assert [one.json()["detail"] for one in others] == [f"no batch model {model!r}: {there}" for model in ("river", "nosuch")]

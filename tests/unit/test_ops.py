@@ -140,6 +140,8 @@ def test_an_order_is_on_the_log_when_it_is_answered(bus, address, path, body, ki
         ("promote", {"target": "everyone", "version": "1"}, "no model with versions 'everyone'"),
         ("promote", {"target": "xgboost", "version": "3", "by_force": True}, "by_force"),
         ("promote", {"target": "xgboost", "version": "3", "force": "yes please"}, "force"),
+        ("try", {"target": "river", "role": "shadow", "version": "softmax-1"}, "no batch model 'river': there is xgboost,"),
+        ("try", {"target": "nosuch", "role": "none"}, "no batch model 'nosuch': there is xgboost, tensorflow, mxnet, kmeans"),
         ("try", {"target": "xgboost", "role": "canary", "version": "4"}, "share of the players above 0"),
         ("try", {"target": "xgboost", "role": "canary", "version": "4", "share": 2}, "share"),
         ("try", {"target": "xgboost", "role": "shadow", "version": "4", "share": 0.1}, "share"),
