@@ -51,7 +51,7 @@ async def knock(url: str, path: str, headers: Mapping[str, str]) -> None:
     try:
         async with _connected(socket_url(url, path), headers):
             pass
-    except (OSError, WebSocketException) as refused:
+    except (OSError, WebSocketException, UnicodeError) as refused:
         raise GameNightUnreachable(url, refused) from refused
 
 

@@ -13,6 +13,7 @@ from cachetools import FIFOCache
 from pydantic import BaseModel
 
 from contracts.events import (
+    EVENTS,
     POLICIES,
     TRAINING_ENDS,
     Command,
@@ -31,6 +32,14 @@ MAX_AUDITED: Final = 20_000
 OPERATOR_ADDED: Final = "operators add"
 OPERATOR_REVOKED: Final = "operators revoke"
 Given = Command | CommandRefused | CommandDone | CommandCut
+_NAMES: Final = (
+    *(kind.__name__ for kind in EVENTS if issubclass(kind, Command)),
+    OPERATOR_ADDED,
+    OPERATOR_REVOKED,
+    "rejected/repair",
+    "rejected/replay",
+)
+"""What can be commanded; what was refused at the door has the name of its route besides."""
 _OF_ALL: Final = frozenset(Command.model_fields) - {"target"}
 
 
@@ -134,6 +143,13 @@ class AuditLog:
             if player_id in end.message:
                 self._ends[key] = end.model_copy(update={"message": ""})
 
+    def against(self, command: str) -> str | None:
+        """Return why there can be no entries of a command: it is none; None: there may be some."""
+        told = {_named(event) for event in self._commands.values()}
+        if any(_plain(command) in _plain(name) for name in {*_NAMES, *told}):
+            return None
+        return f"no command {command[:40]!r}: there is {', '.join(_NAMES)}"
+
     def entries(
         self, since: datetime | None = None, who: str | None = None, target: str | None = None, command: str | None = None
     ) -> Iterator[Audited]:
@@ -149,7 +165,7 @@ class AuditLog:
         for event in sorted(self._commands.values(), key=lambda one: one.at, reverse=True):
             if since is not None and event.at < since:
                 return
-            named = event.type if isinstance(event, Command) else event.command
+            named = _named(event)
             if who in (None, _who(event)) and target in (None, event.target) and (wanted is None or wanted in _plain(named)):
                 yield self._entry(event, named)
 
@@ -180,6 +196,10 @@ class AuditLog:
         if end is None:
             return entry
         return entry.model_copy(update={"outcome": end.outcome, "message": end.message, "settled": end.at})
+
+
+def _named(event: Given) -> str:
+    return event.type if isinstance(event, Command) else event.command
 
 
 def _who(event: Given) -> str:

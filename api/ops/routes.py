@@ -109,6 +109,8 @@ def router(
         older ones than are told, the header `X-Older-Until` has the `until` that tells them.
         """
         found = audit if until is None else await page(until)
+        if command is not None and (why := found.against(command)) is not None:
+            raise HTTPException(422, why)
         wanted = list(islice(found.entries(since=since, who=who, target=target, command=command), limit + 1))
         if len(wanted) > limit:
             response.headers["X-Older-Until"] = wanted[limit - 1].at.isoformat()

@@ -555,6 +555,7 @@ def test_ids_of_rejected_messages_are_whole(gamenight: Gamenight, monkeypatch: p
     assert one["rejection_id"] in told
     assert "\u2026" not in told
     assert ("corrections.v1/0/123456" in told) is (width == 200)
+    assert len(told.splitlines()) < 15, "no column is two letters wide"
 
 
 def test_players_are_listed_for_people_and_for_machines(

@@ -217,6 +217,14 @@ def test_a_token_or_an_address_that_is_none_is_told_in_a_line_without_the_token(
     assert told in json.loads(one_line(machines.out))["error"]
 
 
+@pytest.mark.parametrize("command", [["retrain", "xgboost"], ["simulate", "--drawings", "1"]], ids=lambda one: one[0])
+def test_a_host_with_a_label_too_long_is_told_in_a_line_by_those_who_open_a_socket(run: Run, command: list[str]):
+    said = run(*command, GAMENIGHT_HOST="a" * 70, GAMENIGHT_OPERATOR_TOKEN="right")
+
+    assert (said.status, said.out) == (1, "")
+    assert "label too long" in one_line(said.err)
+
+
 @pytest.mark.parametrize("arguments", [["models", "--json"], ["models"]])
 def test_ctrl_c_while_the_command_is_imported_is_told_in_a_line(arguments: list[str]):
     program = (

@@ -149,6 +149,12 @@ def test_the_audit_tells_each_command_with_its_outcome_and_what_the_door_refused
 
     assert found("who=house") == ["thaw"]
     assert found("target=xgboost") == found("command=roll-back") == ["RollBackModel"]
+    assert found("command=freeze-learning&who=nobody") == []
+    none = asking(house, "token", "audit?command=quarantine")
+    assert (none.status_code, none.json()["detail"][:59]) == (
+        422,
+        "no command 'quarantine': there is RetrainModel, PromoteMode",
+    )
     assert found("limit=1") == ["thaw"]
     assert found(f"since={(now() + timedelta(hours=1)).isoformat().replace('+', '%2B')}") == []
     assert asking(house, "wrong", "audit").status_code == 403
