@@ -15,7 +15,7 @@ from deploy.jobs import show_tried
 
 ENDS = {"done": 0, "refused": 2, "failed": 1, "cancelled": 1}
 """The outcomes of a rebuild or any other command, and the exit status of each."""
-State = Callable[[str], dict[str, Any]]
+JobStateOf = Callable[[str], dict[str, Any]]
 """Returns the state of a rebuild as `/api/jobs/ID` has it; empty: it is not known yet."""
 PATIENCE_S = 900.0
 """The longest time to wait without news of any rebuild."""
@@ -63,7 +63,7 @@ def follow(
     order: Callable[[], str],
     console: Console,
     as_json: bool,
-    state: State | None = None,
+    state: JobStateOf | None = None,
 ) -> int:
     """Command a rebuild and show its progress; Ctrl-C leaves it to itself.
 
@@ -103,7 +103,7 @@ def follow(
 
 
 def _followed(
-    socket: ClientConnection, command_id: str, known: dict[str, Any], console: Console, as_json: bool, state: State | None
+    socket: ClientConnection, command_id: str, known: dict[str, Any], console: Console, as_json: bool, state: JobStateOf | None
 ) -> int:
     def waiting(tell: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
         """Return what tells the place in the queue again, once another rebuild has ended."""

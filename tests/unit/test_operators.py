@@ -153,7 +153,7 @@ def test_the_audit_tells_each_command_with_its_outcome_and_what_the_door_refused
     none = asking(house, "token", "audit?command=quarantine")
     assert (none.status_code, none.json()["detail"][:59]) == (
         422,
-        "no command 'quarantine': there is RetrainModel, PromoteMode",
+        "no command 'quarantine': there is RetrainModel, CancelTrain",
     )
     assert found("limit=1") == ["thaw"]
     assert found(f"since={(now() + timedelta(hours=1)).isoformat().replace('+', '%2B')}") == []
