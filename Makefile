@@ -51,13 +51,13 @@ BESIDE := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
 .PHONY: test-unit-a-o test-unit-p-z test-contract
 
 test-unit-a-o:
-	$(BESIDE) $(wildcard tests/unit/test_[a-o]*.py) $(call MUST,2150)
+	$(BESIDE) $(wildcard tests/unit/test_[a-o]*.py) $(call MUST,2330)
 
 test-unit-p-z:
-	$(BESIDE) $(wildcard tests/unit/test_[p-z]*.py) $(call MUST,1400)
+	$(BESIDE) $(wildcard tests/unit/test_[p-z]*.py) $(call MUST,1510)
 
 test-contract:
-	$(BESIDE) tests/contract $(call MUST,1580)
+	$(BESIDE) tests/contract $(call MUST,1600)
 
 # An image's modules import each other, and those of contract/, by bare names.
 IMAGES := $(patsubst %/,%,$(wildcard trainers/images/*/ tests/images/*/ tests/bench/images/*/))

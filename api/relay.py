@@ -37,7 +37,7 @@ from contracts.ports import LoopBus, Partition, Record
 from contracts.records import read, rejection
 from producers.connection import BusError
 from producers.pace import Pace
-from producers.proven import ProvenModels
+from producers.proven import ProvenModels, Reading
 from producers.rejections import Rejections
 from producers.signing import Proofs
 from producers.whole_log import all_records
@@ -67,8 +67,6 @@ _PACES: Final[Mapping[Sequence[str], Callable[[], Pace]]] = {
 """How long each reader gathers records: somebody waits for a guess, while a score need not be shown at once."""
 
 STAGE: Final = "api"
-Reading = tuple[Record, Event]
-"""A record, and the event that it carries."""
 
 log = structlog.get_logger(__name__)
 

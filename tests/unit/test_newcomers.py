@@ -74,7 +74,7 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Made]:
         model_log, command = ModelLog(ROSTER), RetrainModel(command_id=uuid4(), target="xgboost", by="ada")
         maker = DatasetMaker(settings, bus, blobs, lambda look: 0, model_log, lambda seconds: None)
         dataset, making = maker.assembled(command, Teller(bus, model_log, command, "1"))
-        there = maker.stored(dataset, making, command)
+        there = maker.stored(dataset, making, command, settings.seed)
         assert all(one.holds for one in verify(blobs, there.digest, settings.holdout_key or ""))
         training = model_log.training("xgboost")
         return Made(dataset, there, blobs, training.message if training else "")

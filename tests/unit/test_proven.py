@@ -57,7 +57,8 @@ from trainers.signed_since import KEYS as NOTE
 from trainers.signed_since import past_keys, proving
 
 SEEDS: dict[Any, str] = {"api": "01" * 32, "router": "02" * 32, "trainer": "03" * 32, "learning": "04" * 32}
-SINCE = now() - timedelta(minutes=1)
+BEGAN = now()
+SINCE = BEGAN - timedelta(minutes=1)
 BASE = replace(load_base(), reader=READER)
 REBUILD = RetrainModel(command_id=uuid4(), target="xgboost", by="ada")
 DONE: dict[str, Any] = {"model": "xgboost", "version": "3", "command_id": REBUILD.command_id, "fraction": 1, "step": "done"}
@@ -88,7 +89,7 @@ class Log:
 
     def copy(self, record: Record, late_s: float = 0) -> Record:
         """The same bytes once more."""
-        at = int((now().timestamp() + late_s) * 1000)
+        at = int((BEGAN.timestamp() + late_s) * 1000)
         self.end += 1
         return replace(record, offset=self.end, timestamp_ms=at)
 

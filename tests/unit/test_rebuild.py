@@ -52,6 +52,7 @@ from trainers.rebuild import Rebuilder
 from trainers.rebuild_progress import STILL, Teller
 from trainers.registry import Registered
 from trainers.serving import ServingFailed
+from trainers.split import is_held_back
 from trainers.starting import Starter, hyperparameters
 from trainers.steering import Steering
 
@@ -353,7 +354,8 @@ def test_the_seed_that_a_version_is_trained_with_is_that_of_its_dataset_and_line
 
 def test_new_people_are_those_who_were_not_in_the_last_dataset_of_players_whatever_was_made_of_mnist_alone_since(monkeypatch):
     shop, new = Shop(), list[int]()
-    drawn = [Feedback(n, f"d{n}", f"player-{n}", 1, 3, bytes([n]) * 784) for n in range(22)]
+    trained = (f"player-{n}" for n in range(100) if not is_held_back(f"player-{n}", Settings().held_back))
+    drawn = [Feedback(n, f"d{n}", player, 1, 3, bytes([n]) * 784) for n, player in zip(range(22), trained, strict=False)]
     for base, n in ((False, 20), (False, 21), (True, 0), (False, 22)):
         shop.command = shop.command.model_copy(update={"command_id": uuid4(), "base": base})
         before = set(shop.model_log.datasets())
@@ -568,7 +570,7 @@ def test_a_rebuild_that_is_said_to_stop_promotes_nothing_although_it_came_that_f
 
 
 def test_a_rebuild_that_begins_to_promote_is_not_said_to_stop(monkeypatch):
-    shop, step = Shop(), Teller.step
+    shop, step, promote = Shop(), Teller.step, Promoter.promote
     shop.model_log.apply(shop.command)
     with ThreadPoolExecutor(1) as other:
         told = list[Future[CommandSettled]]()
@@ -579,7 +581,12 @@ def test_a_rebuild_that_begins_to_promote_is_not_said_to_stop(monkeypatch):
                 wait(told, 0.5)
             step(self, name, message)
 
+        def promoted_after(self: Promoter, *given: Any, **named: Any) -> Any:
+            wait(told, 10)
+            return promote(self, *given, **named)
+
         monkeypatch.setattr(Teller, "step", late)
+        monkeypatch.setattr(Promoter, "promote", promoted_after)
         assert shop.resume() == ("done", "xgboost 2 answers: g", "2")
         settled = told[0].result(10)
     assert (settled.outcome, settled.message) == (
