@@ -15,7 +15,7 @@ LEAST: Final = 0.5
 
 
 class MarkedLesson(Protocol):
-    """What a lesson is told from another by."""
+    """Identifies a lesson among all others."""
 
     @property
     def sign(self) -> int:

@@ -209,7 +209,7 @@ class SigningBus:
 
 
 class Proofs:
-    """Says of each record of a topic that is signed whether it is by whom it says."""
+    """Verifies the signatures of records on the topics that are signed."""
 
     def __init__(
         self,

@@ -74,7 +74,7 @@ class ChangeDetector:
 
     @property
     def winning(self) -> int:
-        """Of how many of the latest drawings the longest bet is that has not lost."""
+        """The length, in drawings, of the longest bet that is still winning."""
         return int(np.where(self._state["stake"] > 0, self._state["run"], 0).max())
 
     def learn(self, holds: NDArray[np.bool_]) -> None:

@@ -54,7 +54,7 @@ SPACING: Final = 10
 _LATEST: Final = 256
 """Of how many drawings it is kept at most who drew them, when, and what held of them: of those of a bet that is winning."""
 _REST: Final = 2.0
-"""Up to which logarithm of a stake the drawings of the rest do not speak for a change: at random they come to more seldom."""
+"""Up to this logarithm of their stake, other players' drawings are no evidence of a change: chance seldom brings more."""
 CLASS_MIX: Final = "class-mix"
 INK: Final = "ink"
 EMBEDDING: Final = "embedding"

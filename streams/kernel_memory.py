@@ -146,7 +146,7 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Learned:
-    """What some labels come to."""
+    """The weights that are solved from a player's labels."""
 
     by_embedding: _Single
     """Shape (d, 10), for a unit embedding."""
@@ -209,7 +209,7 @@ class Player:
 
     @property
     def size(self) -> int:
-        """How much memory this takes: as much as so many drawings. What all labels together come to takes as much as eight."""
+        """How much memory this takes, counted in drawings; the solved weights take as much as eight."""
         rows = len(self.memory.rows)
         return 1 + rows + _OF_LABELS if rows else 1
 

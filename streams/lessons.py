@@ -197,7 +197,7 @@ class Lessons:
             _log.info("learning frozen" if frozen else "learning thawed", model=SHARED, by=learning.by, why=learning.note)
 
     def _standing(self, record: Record | None) -> InForce:
-        """Return the model of a snapshot that cannot change; one that is none, or of another kind, is not what answers."""
+        """Return the frozen model of a snapshot, or the frozen base if the snapshot is missing or of another kind."""
         taken = None if record is None else read(record, STAGE)
         try:
             return stands_still(taken if isinstance(taken, SnapshotTaken) else None, self._base)

@@ -104,7 +104,7 @@ class Models:
         return table is not before
 
     def _readable(self, snapshot: Event) -> bool:
-        """Whether an event concerns what there is: no snapshot of other features, and no experiment that is none of ours."""
+        """Whether an event is of the features that are read here, and of an experiment that is known here."""
         if isinstance(snapshot, ExperimentLearned):
             return snapshot.ended or (snapshot.reader == self._features[0] and generation(snapshot.version) in NAMES)
         if not isinstance(snapshot, SnapshotTaken):

@@ -213,7 +213,7 @@ def hour_of(at: datetime) -> tuple[date, int]:
 
 @dataclass(slots=True)
 class _Run:
-    """What follows each other on the log and is of one hour."""
+    """Records that follow each other on the log and are of one hour."""
 
     first: int
     last: int

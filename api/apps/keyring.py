@@ -18,7 +18,7 @@ class KeyringError(ValueError):
 
 
 class Holders(NamedTuple):
-    """Whom keys are given to, and how they are spoken of."""
+    """A kind of key holder, and the words for it in messages."""
 
     folder: str
     """Also the command that gives them."""
