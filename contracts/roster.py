@@ -51,6 +51,8 @@ class ImageFacts(BaseModel):
     """Its colour, in degrees on the circle of OKLCH; None: as far as possible from all others."""
     least_mnist: Annotated[float, Field(ge=0, le=1)] | None = None
     """The accuracy on MNIST below which a version of it is broken; None: as the gate has it for all."""
+    instances: Annotated[int, Field(ge=1, le=20)] = 1
+    """On how many instances together one training job of it can run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ class RosterEntry:
     """The least and the greatest value of some; both are whole where the values are."""
     least_mnist: float | None
     """The accuracy on MNIST below which a version of it is broken; None: as the gate has it for all."""
+    instances: int = 1
+    """On how many instances together one training job of it can run."""
 
 
 def _built_in(model: ModelName, kind: Kind, title: str, order: int, hue: int | None, about: str) -> RosterEntry:
@@ -158,8 +162,9 @@ def _entry(name: ModelName, image: ImageFacts) -> RosterEntry:
     onward = MappingProxyType({key: str(value) for key, value in image.continues.items()})
     takes = tuple(image.takes)
     ranges = dict(image.takes) if isinstance(image.takes, dict) else {}
+    least, most = image.least_mnist, image.instances
     return RosterEntry(
-        name, image.title, "batch", image.order, image.hue, image.about, given, onward, takes, ranges, image.least_mnist
+        name, image.title, "batch", image.order, image.hue, image.about, given, onward, takes, ranges, least, most
     )
 
 

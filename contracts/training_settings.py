@@ -96,6 +96,9 @@ class TrainingSettings(BaseSettings):
     training_limit_s: Annotated[int, Field(ge=1, le=2419200)] = Field(
         3600, description="seconds after which a training job is stopped, and the rebuild fails"
     )
+    training_instances: Annotated[int, Field(ge=1, le=20)] = Field(
+        1, description="instances that a training job runs on, as far as its image can use several: its image.json says so"
+    )
     training_spot: bool = Field(
         False,
         description="train on spare instances (managed spot training): cheaper on AWS, and may have to wait or begin again",

@@ -33,8 +33,6 @@ STOP_S: Final = 30.0
 """How long one waits for a job to stop."""
 ENDS: Final = ("Completed", "Failed", "Stopped")
 """The statuses of jobs that have ended."""
-INSTANCES: Final = 1
-"""How many instances train one model."""
 CODE, IMAGE_VERSION = "CODE_VERSION", "IMAGE_VERSION"
 """The environment variables of a job with the version of the code that has begun it, and that of its image."""
 PATIENT: Final = Config(retries={"mode": "standard", "max_attempts": TRIES}, connect_timeout=5, read_timeout=60)
@@ -72,6 +70,8 @@ class JobRequest:
     """The values of each hyperparameter that are tried, all with all; empty: it is one training job, else a tuning job."""
     at_once: int = 1
     """How many training jobs of a tuning job run at the same time."""
+    instances: int = 1
+    """How many instances one training job runs on."""
     environment: dict[str, str] = field(default_factory=dict)
     """Environment variables: `CODE` and `IMAGE_VERSION`, by which a trainer after this one knows what has begun the job."""
 
@@ -105,7 +105,7 @@ class JobProgress:
     image: str = ""
     """The URI of its image."""
     instance_type: str = ""
-    instances: int = INSTANCES
+    instances: int = 1
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -285,7 +285,7 @@ def _progress(described: dict[str, Any], log: list[str], fraction: float) -> Job
         described.get("FailureReason", ""),
         described.get("AlgorithmSpecification", {}).get("TrainingImage", ""),
         resources.get("InstanceType", ""),
-        resources.get("InstanceCount", INSTANCES),
+        resources.get("InstanceCount", 1),
         described.get("Environment", {}),
     )
 

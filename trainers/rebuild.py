@@ -204,7 +204,8 @@ class Rebuilder:
     def _in_vain(self, command: RetrainModel, tell: Teller, step: str, message: str, read: Sequence[int] = ()) -> None:
         """Publish that a rebuild ended without a version that answers, and what its jobs cost if it has none that says so."""
         seconds = self._billed(command)
-        tell.end(step, message, read, seconds, None if seconds is None else cost_of(self._settings)(seconds))
+        priced = cost_of(self._settings, instances=self._starter.instances(command.target))
+        tell.end(step, message, read, seconds, None if seconds is None else priced(seconds))
 
     def _billed(self, command: RetrainModel) -> float | None:
         """Return the seconds that AWS bills of a rebuild's jobs; None: it had none, or has a version, or nobody knows."""

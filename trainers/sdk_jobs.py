@@ -15,7 +15,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.settings import AWS_SECRETS, Settings
-from trainers.jobs import INSTANCES, JobRequest
+from trainers.jobs import JobRequest
 
 METRIC: Final = "validation:accuracy"
 """What tuning jobs compare settings by; every image prints it where there is a channel ``validation``."""
@@ -52,7 +52,7 @@ def submit_with_sdk(settings: Settings, read: Callable[[], str]) -> str | None:
         training_image=request.image,
         hyperparameters=request.hyperparameters,
         environment=request.environment,
-        compute=Compute(**_compute(settings)),
+        compute=Compute(**_compute(settings, request.instances)),
         stopping_condition=StoppingCondition(**_limits(settings)),
         output_data_config=OutputDataConfig(s3_output_path=request.output),
     )
@@ -82,10 +82,10 @@ def submit_with_sdk(settings: Settings, read: Callable[[], str]) -> str | None:
     return None
 
 
-def _compute(settings: Settings) -> dict[str, Any]:
-    """Return on what a job runs. No image trains on several instances at once, so it is always one."""
+def _compute(settings: Settings, instances: int) -> dict[str, Any]:
+    """Return on what a job runs."""
     spot = {"enable_managed_spot_training": True} if settings.training_spot else {}
-    return {"instance_type": settings.training_instance, "instance_count": INSTANCES, "volume_size_in_gb": 10, **spot}
+    return {"instance_type": settings.training_instance, "instance_count": instances, "volume_size_in_gb": 10, **spot}
 
 
 def _limits(settings: Settings) -> dict[str, int]:

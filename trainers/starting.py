@@ -164,6 +164,7 @@ class Starter:
             self._uri(plan.there.base),
             model=plan.parent,
             environment={jobs.CODE: dataset_store.code_version(), jobs.IMAGE_VERSION: image_version},
+            instances=self.instances(command.target),
         )
 
     def _tries(self, command: RetrainModel, plan: Plan, made: Dataset) -> JobRequest:
@@ -179,7 +180,12 @@ class Starter:
             validation=self._uri(validation),
             grid=command.grid,
             at_once=self._settings.tuning_at_once,
+            instances=self.instances(command.target),
         )
+
+    def instances(self, model: str) -> int:
+        """Return on how many instances a training job of a model runs."""
+        return min(self._settings.training_instances, self._model_log.roster[model].instances)
 
     def _uri(self, key: str) -> str:
         return f"s3://{self._settings.bucket}/{key}"
@@ -192,8 +198,9 @@ class Starter:
             tell.tried = tried
             tell.onward("training", begin + share * (TRIED - begin), message, lines)
 
+        priced = cost_of(self._settings, instances=self.instances(command.target))
         try:
-            tell.tried = self._tunings.follow(name, command.grid, cost_of(self._settings), told, self._go_on)
+            tell.tried = self._tunings.follow(name, command.grid, priced, told, self._go_on)
         except jobs.JobFailed:
             self._tunings.clean(name, plan.there.digest)
             raise
@@ -241,9 +248,7 @@ def made_by(job: JobProgress, manifest: Mapping[str, Any], model: str) -> dict[s
     return {name: value for name, value in told.items() if value}
 
 
-def cost_of(
-    settings: Settings, instance: str | None = None, instances: int = jobs.INSTANCES
-) -> Callable[[float], Decimal | None]:
+def cost_of(settings: Settings, instance: str | None = None, instances: int = 1) -> Callable[[float], Decimal | None]:
     """Return what tells the cost of so many billed seconds of training, in dollars; it tells None if there is no price.
 
     ``instance``: the type of the instances; None: the one that new jobs have.

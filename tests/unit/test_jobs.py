@@ -85,11 +85,11 @@ def test_the_sdk_validates_its_role_on_aws():
 
 def test_a_job_s_limits_and_spare_instances_come_from_the_settings() -> None:
     assert sdk_jobs._limits(Settings(training_limit_s=60)) == {"max_runtime_in_seconds": 60}
-    assert "enable_managed_spot_training" not in sdk_jobs._compute(Settings())
+    assert "enable_managed_spot_training" not in sdk_jobs._compute(Settings(), 1)
     spare = Settings(training_spot=True, training_limit_s=9000, training_instance="ml.c5.xlarge")
     assert sdk_jobs._limits(spare) == {"max_runtime_in_seconds": 9000, "max_wait_time_in_seconds": 9000}
-    assert sdk_jobs._compute(spare)["enable_managed_spot_training"]
-    assert (sdk_jobs._compute(spare)["instance_type"], sdk_jobs._compute(spare)["instance_count"]) == ("ml.c5.xlarge", 1)
+    assert sdk_jobs._compute(spare, 3)["enable_managed_spot_training"]
+    assert (sdk_jobs._compute(spare, 3)["instance_type"], sdk_jobs._compute(spare, 3)["instance_count"]) == ("ml.c5.xlarge", 3)
 
 
 def test_the_sdk_waits_for_a_sagemaker_that_is_started_again_and_says_in_a_sentence_that_it_is_not_there(monkeypatch) -> None:

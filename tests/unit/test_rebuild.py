@@ -6,6 +6,7 @@ import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from types import SimpleNamespace
@@ -30,6 +31,7 @@ from contracts.events import (
     mark_of,
     now,
 )
+from contracts.roster import RosterError, facts
 from contracts.settings import Settings
 from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
@@ -719,3 +721,23 @@ def test_a_rebuild_whose_version_comes_onto_its_endpoint_tells_that_it_is_still_
 
     starts = "the endpoint takes the new version; the old one answers meanwhile"
     assert told_messages(shop)[1:-1] == [starts, f"{starts}, {STILL} 6 s"]
+
+
+@pytest.mark.parametrize(("wanted", "can", "used"), [(1, 4, 1), (2, 4, 2), (8, 4, 4), (8, 1, 1)])
+def test_a_job_runs_on_as_many_instances_as_are_wanted_and_its_image_can_use(wanted: int, can: int, used: int):
+    shop = Shop()
+    starter = shop._rebuilder._starter
+    starter._settings = Settings(training_instances=wanted)
+    entry = replace(ROSTER["xgboost"], instances=can)
+    starter._model_log = SimpleNamespace(roster={"xgboost": entry})  # type: ignore[assignment]
+    plan = SimpleNamespace(there=SimpleNamespace(train="t", base="b"), hyperparameters={}, parent="")
+
+    assert starter._job(shop.command, "job", plan).instances == used  # type: ignore[arg-type]
+
+
+def test_an_image_says_on_how_many_instances_it_can_train():
+    told = {"title": "Mine", "about": "It guesses."}
+
+    assert [facts("mine", json.dumps(told | more).encode()).instances for more in ({}, {"instances": 4})] == [1, 4]
+    with pytest.raises(RosterError, match="instances"):
+        facts("mine", json.dumps(told | {"instances": 0}).encode())
