@@ -998,6 +998,7 @@ class Outcome(StrEnum):
     WEIGHTED = "weighted"
     QUARANTINED = "quarantined"
     SUPERSEDED = "superseded"
+    """The correction counts no more: a later one has replaced it, or it was taken back, as the receipt then says."""
     REFUSED = "refused"
     """The correction was not accepted and has no effect; the receipt says why."""
 

@@ -49,6 +49,8 @@ SHARE: Final = 0.2
 """How many bytes all stories together may take, as a share of the bytes that the log may take."""
 LEAST_BYTES: Final = 8 << 20
 """How many bytes a partition's stories may always take, however small the log: some dozens of the largest stories."""
+TAKEN_BACK: Final = "you have taken it back"
+"""Why a correction counts no more that no other has replaced."""
 
 _Sought = dict[tuple[UUID, str], None]
 """The unknown drawings that a step had corrections of, with the players who gave them, in order."""
@@ -210,10 +212,11 @@ def _refused(correction: CorrectionEvent, why: str, at: datetime) -> CorrectionR
 def _superseded(before: CorrectionGiven | None, correction: CorrectionEvent, at: datetime) -> Iterator[CorrectionReceipt]:
     """Make receipts for the correction that was in force until now, and for the one that a withdrawal names."""
     gone = [before.correction_id] if before is not None else []
-    if isinstance(correction, CorrectionWithdrawn) and correction.correction_id not in gone:
+    withdrawn = isinstance(correction, CorrectionWithdrawn)
+    if withdrawn and correction.correction_id not in gone:
         gone.append(correction.correction_id)
     for correction_id in gone:
-        yield _receipt(correction, correction_id, Outcome.SUPERSEDED, at)
+        yield _receipt(correction, correction_id, Outcome.SUPERSEDED, at, TAKEN_BACK if withdrawn else "")
 
 
 def _receipt(cause: CorrectionEvent, correction_id: UUID, outcome: Outcome, at: datetime, why: str = "") -> CorrectionReceipt:

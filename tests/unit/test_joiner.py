@@ -141,6 +141,18 @@ def test_taking_back_an_unknown_correction_takes_the_label_away():
     assert superseded(history) == [named("c1"), named("c9")]
 
 
+def test_a_receipt_tells_what_was_taken_back_from_what_was_replaced():
+    history = [
+        drawing(),
+        correction(label=1, correction="c1"),
+        correction(label=2, correction="c2"),
+        withdrawal(correction="c2"),
+    ]
+    receipts = [said for said in folded(Joiner(), history) if isinstance(said, CorrectionReceipt)]
+
+    assert [(one.correction_id, one.why) for one in receipts] == [(named("c1"), ""), (named("c2"), "you have taken it back")]
+
+
 def test_a_correction_that_was_taken_back_does_not_come_back_with_a_resend():
     history = [
         drawing(),

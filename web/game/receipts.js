@@ -20,12 +20,14 @@ const SUMMARIES = {
 };
 
 const WAITING = "Kept for later.";
+const TAKEN_BACK = "No longer counts.";
 
 /** One line on the whole.
  * @param {Receipt} receipt
  */
 export function summary(receipt) {
-  const told = receipt.frozen ? WAITING : (SUMMARIES[receipt.outcome] ?? receipt.outcome);
+  const known = receipt.outcome === "superseded" && receipt.why ? TAKEN_BACK : SUMMARIES[receipt.outcome];
+  const told = receipt.frozen ? WAITING : (known ?? receipt.outcome);
   return receipt.why ? `${told.replace(/\.$/, "")}: ${receipt.why}.` : told;
 }
 

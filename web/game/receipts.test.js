@@ -60,6 +60,7 @@ test("a lesson that waits for a frozen model is not said to be learned, whoever 
 test("a correction that taught nothing says so", () => {
   assert.match(summary({ ...receipt, outcome: "quarantined" }), /did not learn/);
   assert.match(summary({ ...receipt, outcome: "superseded" }), /later answer/);
+  assert.equal(summary({ ...receipt, outcome: "superseded", why: "you have taken it back" }), "No longer counts: you have taken it back.");
 });
 
 test("a correction that was not taken says why", () => {
