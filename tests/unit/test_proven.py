@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
@@ -57,12 +57,17 @@ from trainers.signed_since import KEYS as NOTE
 from trainers.signed_since import past_keys, proving
 
 SEEDS: dict[Any, str] = {"api": "01" * 32, "router": "02" * 32, "trainer": "03" * 32, "learning": "04" * 32}
-BEGAN = now()
-SINCE = BEGAN - timedelta(minutes=1)
+
+
 BASE = replace(load_base(), reader=READER)
 REBUILD = RetrainModel(command_id=uuid4(), target="xgboost", by="ada")
 DONE: dict[str, Any] = {"model": "xgboost", "version": "3", "command_id": REBUILD.command_id, "fraction": 1, "step": "done"}
 EVIL = promoted("evil").model_copy(update={"endpoint": "elsewhere"})
+
+
+def since() -> datetime:
+    """When signatures began: a minute ago, whenever a test runs."""
+    return now() - timedelta(minutes=1)
 
 
 def public(seeds: dict[Any, str] = SEEDS) -> str:
@@ -70,7 +75,7 @@ def public(seeds: dict[Any, str] = SEEDS) -> str:
 
 
 def proofs() -> Proofs:
-    return Proofs(public(), SINCE)
+    return Proofs(public(), since())
 
 
 class Log:
@@ -89,7 +94,7 @@ class Log:
 
     def copy(self, record: Record, late_s: float = 0) -> Record:
         """The same bytes once more."""
-        at = int((BEGAN.timestamp() + late_s) * 1000)
+        at = int((now().timestamp() + late_s) * 1000)
         self.end += 1
         return replace(record, offset=self.end, timestamp_ms=at)
 
@@ -175,9 +180,9 @@ def test_of_many_old_records_only_the_newest_of_each_key_is_proven(log: Log, mon
 
 
 def test_without_the_keys_of_all_who_write_it_nothing_on_models_v1_is_proven(log: Log):
-    few = Proofs(f"trainer:{public_key(SEEDS['trainer'])},api:{public_key(SEEDS['api'])}", SINCE)
+    few = Proofs(f"trainer:{public_key(SEEDS['trainer'])},api:{public_key(SEEDS['api'])}", since())
 
-    for one in (None, Proofs(None, SINCE), few):
+    for one in (None, Proofs(None, since()), few):
         assert ProvenModels(one).all(events([log.put(EVIL)]))[1] == []
         assert not ProvenModels(one).proves
 
@@ -330,7 +335,7 @@ def test_a_home_whose_keys_are_made_anew_goes_on_with_the_models_that_it_has(log
 
     assert it.model_log.champion("xgboost").version == "1"  # type: ignore[union-attr]
     assert ["its signature is not of these bytes" in one for one in it.rejected] == [True], "the old key proves nothing new"
-    told = ProvenModels(Proofs(public(new), SINCE)).all(events(it.said))
+    told = ProvenModels(Proofs(public(new), since())).all(events(it.said))
     assert (len(told[0]), told[1]) == (2, []), "and others, who know the new keys alone, are told by these"
 
 
@@ -403,7 +408,7 @@ class Listened(MemoryBus):
 
 
 async def test_the_router_knows_from_commands_v1_from_when_on_it_needs_signatures_before_it_reads_models(log: Log):
-    given, began, proofs = MemoryLog(), SignaturesBegan(source="models.v1", since=SINCE), Proofs(public())
+    given, began, proofs = MemoryLog(), SignaturesBegan(source="models.v1", since=since()), Proofs(public())
     bus = Listened(given, proofs)
     SigningBus(bus, Signer("trainer", SEEDS["trainer"])).publish(began)
     given.logs["models.v1", 0] = [replace(log.put(EVIL), offset=0)]
@@ -414,13 +419,13 @@ async def test_the_router_knows_from_commands_v1_from_when_on_it_needs_signature
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
-    assert bus.known["models.v1"] == SINCE.timestamp() * 1000
+    assert bus.known["models.v1"] == began.since.timestamp() * 1000
     assert "xgboost" not in models.table.batch
 
 
 def test_the_router_hears_later_from_when_on_it_needs_signatures(log: Log):
     models = router_models(Proofs(public()))
-    began = Signer("trainer", SEEDS["trainer"]).signed(SignaturesBegan(source="models.v1", since=SINCE))
+    began = Signer("trainer", SEEDS["trainer"]).signed(SignaturesBegan(source="models.v1", since=since()))
 
     models.apply([log.put(promoted("1"), late_s=-120)])
     models.apply([log.put(began)])
@@ -484,7 +489,7 @@ def test_no_forged_experiment_answers_and_the_honest_one_is_said_once_more(log: 
 def test_the_api_shows_no_forged_champion_version_or_end_before_or_after_its_start_nor_an_old_one():
     bus = open_bus(f"memory://{uuid4()}")
     trainer = SigningBus(bus, Signer("trainer", SEEDS["trainer"]))
-    trainer.publish(SignaturesBegan(source="models.v1", since=SINCE))
+    trainer.publish(SignaturesBegan(source="models.v1", since=since()))
     for version in ("1", "2"):
         trainer.publish(published(version))
         trainer.publish(promoted(version))
