@@ -26,12 +26,14 @@ from contracts.events import (
     GuessMade,
     MessageRejected,
     ModelPromoted,
+    ModelsEvent,
     SnapshotTaken,
     decode,
 )
 from contracts.ports import Bus, Tail
 from contracts.settings import Settings
 from producers.bus import open_bus
+from producers.signing import Signer
 from streams.online_base import load_base
 from streams.online_model import of_base
 
@@ -138,6 +140,10 @@ class Stage:
 
     def __init__(self, settings: Settings, bus: Bus, runtime: Runtime, folder: Path) -> None:
         self.bus, self.runtime = bus, runtime
+        self._signers = {
+            "trainer": Signer("trainer", settings.trainer_signing_key),
+            "learning": Signer("learning", settings.learning_signing_key),
+        }
         self.log = Log(bus, "guesses.v1", "answers.v1", "previews.v1", "rejected.v1")
         self._environment = os.environ | settings.environment() | {"PYTHONPATH": str(ROOT), "GAMENIGHT_HOME": str(folder)}
         self._environment["AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME"] = f"http://127.0.0.1:{runtime.port}"
@@ -155,8 +161,14 @@ class Stage:
         return process
 
     def publish(self, *events: Event) -> None:
-        for sent in [self.bus.publish(event) for event in events]:
+        for sent in [self.bus.publish(self._signed(event)) for event in events]:
             sent.result(DEADLINE_S)
+
+    def _signed(self, event: Event) -> Event:
+        """As trainer and learning say it: the topic may be signed already, by tests before these."""
+        if not isinstance(event, ModelsEvent):
+            return event
+        return self._signers["learning" if isinstance(event, SnapshotTaken) else "trainer"].signed(event)
 
     def answered(self, *drawings: DrawingSubmitted, by: tuple[str, ...] = ALL) -> None:
         """Wait until each model has answered each drawing."""
