@@ -1036,6 +1036,8 @@ class CorrectionReceipt(Event):
     """Why the correction is refused or counts less than others, as a player is told; empty: it is learned whole."""
     frozen: bool = False
     """Whether the shared model's learning is frozen: then the lesson changes nothing yet, and counts once it is thawed."""
+    rules: Count = 0
+    """The number of the rules of trust by which the learner weighed it: when they change, it tells all anew. 0: older."""
 
 
 LATENCY_BUCKETS_MS: Final = (5, 10, 20, 35, 50, 80, 120, 150, 250, 500, 1000)

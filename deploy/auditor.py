@@ -142,11 +142,9 @@ class Auditor:
         self._revisions: Counter[tuple[UUID, int]] = Counter()
         self._lessons = LessonTally()
         self._receipts: dict[UUID, set[tuple[Outcome, str]]] = {}
-        self._unweighed: dict[UUID, set[tuple[Outcome, str]]] = {}
-        self._receipt_copies = 0
+        self._rules: dict[UUID, tuple[bool, int]] = {}
         self._totals: dict[str, ScoresCounted] = {}
-        self._rejected = 0
-        self._unread = 0
+        self._receipt_copies = self._rejected = self._unread = 0
 
     def apply(self, record: Record) -> Event | None:
         """Apply a record, and return the event that it carries; previews and records of other topics are ignored."""
@@ -172,14 +170,7 @@ class Auditor:
             case LessonTaught():
                 self._lessons.apply(event)
             case CorrectionReceipt():
-                told = self._receipts.setdefault(event.correction_id, set())
-                if event.weight is not None:  # the learner has told again what it told before models were sums
-                    told -= self._unweighed.pop(event.correction_id, set())
-                elif event.stage == "learner":
-                    self._unweighed[event.correction_id] = {(event.outcome, event.stage)}
-                self._given_of[event.correction_id] = event.drawing_id
-                self._receipt_copies += (event.outcome, event.stage) in told
-                told.add((event.outcome, event.stage))
+                self._read_receipt(event)
             case ScoresCounted(window=None):
                 self._totals[event.score_key] = event
             case MessageRejected():
@@ -191,8 +182,6 @@ class Auditor:
             case PolicySet():
                 self._off |= {model for model, part in event.parts.items() if part == "off"}
                 self._not_shown |= event.parts.keys()
-            case _:
-                pass
         return event
 
     def _begun(self) -> dict[str, datetime]:
@@ -232,6 +221,18 @@ class Auditor:
 
     def _outcomes(self, correction: UUID, stage: str) -> set[Outcome]:
         return {outcome for outcome, who in self._receipts.get(correction, ()) if who == stage}
+
+    def _read_receipt(self, event: CorrectionReceipt) -> None:
+        """Note a receipt; of the learner's, which tells all again when its rules change, those by the newest rules count."""
+        told, rules = self._receipts.setdefault(event.correction_id, set()), (event.weight is not None, event.rules)
+        self._given_of[event.correction_id] = event.drawing_id
+        if event.stage == "learner" and rules != (known := self._rules.setdefault(event.correction_id, rules)):
+            if rules < known:
+                return
+            told -= {one for one in told if one[1] == "learner"}
+            self._rules[event.correction_id] = rules
+        self._receipt_copies += (event.outcome, event.stage) in told
+        told.add((event.outcome, event.stage))
 
     def _read_example(self, event: ExampleLabelled) -> None:
         self._exampled.add(event.correction_id)

@@ -1,8 +1,7 @@
 """Signs what a process writes to the topics that are signed, and proves it as it is on the log (way 3, OPERATE).
 
-The signature (Ed25519) is the last member of the JSON, over the bytes of all before it, so nobody has to write JSON a second
-time in the same way. The id of a command is among these bytes, and whoever reads commands takes each id once: a copy does
-nothing. What is on models.v1 has a number instead: see `producers.proven`.
+The signature (Ed25519) is the last member of the JSON, over the bytes of all before it, so nobody writes JSON a second time in
+the same way. A command has an id, of which whoever reads takes each once; what is on models.v1, a number: see `proven.py`.
 """
 
 import re
@@ -141,6 +140,10 @@ class Signer:
         """Give no number to what comes in the event's slot that is not higher than the event's."""
         with self._numbering:
             self._numbers[event.slot] = max(event.number or 0, self._numbers.get(event.slot, 0))
+
+    def has_said_more(self, event: ModelsEvent) -> bool:
+        """Say whether something newer than the event was signed in its slot, or heard of."""
+        return self._numbers.get(event.slot, 0) > (event.number or 1)
 
     def _next(self, slot: str) -> int:
         """Return the number of what is said now: the time in microseconds, unless the last of the slot was not before it."""

@@ -285,9 +285,8 @@ class Learner:
         before, after = _counted(was, now.newcomers), _counted(row, newcomers)
         weight = 0.0 if after is None else after[1] / EIGHTHS
         p_before, p_after = now.given(np.frombuffer(example.features.embedding, "<f4"), features, example.label, before, after)
-        change = ModelChange(
-            version_before=now.version, version_after=now.after(len(lessons)), p_before=p_before, p_after=p_after
-        )
+        versions = {"version_before": now.version, "version_after": now.after(len(lessons))}
+        change = ModelChange(**versions, p_before=p_before, p_after=p_after)
         outcome = Outcome.QUARANTINED if weight == 0 else Outcome.WEIGHTED if weight < 1 else Outcome.LEARNED
         waits = now.frozen and weight > 0
         reasons = [*(() if outcome is Outcome.LEARNED else (why,)), *((FROZEN,) if waits else ())]
@@ -300,6 +299,7 @@ class Learner:
             weight=weight,
             why="; ".join(reasons),
             frozen=waits,
+            rules=TRUST,
             models={SHARED: change, **_unchanged(example, example.label)},
         )
 

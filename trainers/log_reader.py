@@ -73,8 +73,9 @@ class LogReader:
             self._hidden |= {key for key, event in self._standing.items() if again(event) != event}
             self._restored = True
         for key in self._hidden:
-            log.info("said again, as it was", slot=self._standing[key].slot)
-            self._signing.again(self._standing[key])
+            if not self._signing.signer.has_said_more(self._standing[key]):
+                log.info("said again, as it was", slot=self._standing[key].slot)
+                self._signing.again(self._standing[key])
         self._hidden.clear()
 
     def _trying(self, record: Record, fold: Callable[[], None]) -> None:

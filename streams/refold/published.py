@@ -21,6 +21,7 @@ from contracts.events import (
     generation,
 )
 from streams.kernel_memory import GENERATION
+from streams.trust import TRUST
 
 ALIKE: Final = 1e-4
 """By how much a probability may differ: guesses are published with six digits, and the own model's is made of a guess."""
@@ -82,8 +83,8 @@ class Published:
                     self.evidence.setdefault(EvidenceName(event.series, event.source_partition, number), one)
             case DriftDetected():
                 self.drift.setdefault(event.detection_id, event)
-            case CorrectionReceipt(stage="learner", weight=None):
-                pass  # from before models were sums: the learner has told it again
+            case CorrectionReceipt(stage="learner") if event.weight is None or event.rules != TRUST:
+                pass  # from before models were sums, or by other rules: the learner has told it again
             case CorrectionReceipt(stage="personal") if _of_another_generation(event):
                 pass  # the memory of before, of which all was told again when it was folded anew
             case CorrectionReceipt():

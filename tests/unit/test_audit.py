@@ -814,3 +814,15 @@ def test_the_newest_snapshot_after_a_player_was_forgotten_has_the_number_that_th
 
     assert newest.version.endswith("+5")
     assert list(log.faults()) == []
+
+
+def test_receipts_by_rules_of_before_give_way_to_those_by_the_newest_in_whatever_order_they_are_read():
+    events = list(history(DRAWING, CORRECTION))
+    [at] = [n for n, event in enumerate(events) if isinstance(event, CorrectionReceipt) and event.stage == "learner"]
+    events[at] = events[at].model_copy(update={"rules": 3})
+    same = events[at].model_copy(update={"outcome": Outcome.QUARANTINED, "weight": 0.0})
+    before = same.model_copy(update={"rules": 2})
+
+    assert audited([*events[:at], before, *events[at:]], DRAWING, CORRECTION, TWO).clean
+    assert audited([*events, before], DRAWING, CORRECTION, TWO).clean
+    assert audited([*events, same], DRAWING, CORRECTION, TWO).doubled["receipts"] == 1

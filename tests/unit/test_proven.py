@@ -538,3 +538,15 @@ def test_how_learning_signs_is_read_as_it_was(log: Log):
     assert abs(time.time() * 1e6 - (read.number or 0)) < 60e6
     assert ProvenModels(proofs()).all(events([log.put(read)]))[1] == []
     assert isinstance(signer.signed(learned()), ExperimentLearned)
+
+
+def test_the_trainer_does_not_say_again_what_it_has_replaced_meanwhile(log: Log):
+    """At the first start with signatures the watch over endpoints may have said more before the old is said again."""
+    it = Trainer()
+    it.reader.take([log.put(promoted("1"), late_s=-120)])
+    it.signing.publish(promoted("2")).result()
+
+    it.reader.restore()
+
+    [only] = it.said
+    assert decode("models.v1", only.value).version == "2"  # type: ignore[union-attr]
