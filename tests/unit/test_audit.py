@@ -819,7 +819,7 @@ def test_the_newest_snapshot_after_a_player_was_forgotten_has_the_number_that_th
 def test_receipts_by_rules_of_before_give_way_to_those_by_the_newest_in_whatever_order_they_are_read():
     events = list(history(DRAWING, CORRECTION))
     [at] = [n for n, event in enumerate(events) if isinstance(event, CorrectionReceipt) and event.stage == "learner"]
-    events[at] = events[at].model_copy(update={"rules": 3})
+    events[at] = events[at].model_copy(update={"rules": 3, "weight": 1.0})
     same = events[at].model_copy(update={"outcome": Outcome.QUARANTINED, "weight": 0.0})
     before = same.model_copy(update={"rules": 2})
 
