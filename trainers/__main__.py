@@ -35,7 +35,7 @@ from trainers.approval import Approvals
 from trainers.base_models import BaseModels
 from trainers.drift_actions import DriftActions
 from trainers.endpoint_monitor import LOOK_S, EndpointMonitor
-from trainers.example_sink import Sinks
+from trainers.example_sink import TURN_S, Sinks
 from trainers.lease import Lease
 from trainers.log_reader import LogReader
 from trainers.model_log import ModelLog, QuickCommand
@@ -170,6 +170,7 @@ class Trainer:
         from trainers.triggers import Triggers
 
         heap.freeze()
+        sys.setswitchinterval(TURN_S)
         os.nice(NICE)
         lease = self._lease
         work = Work(lease, model_log, self._next, self.pause)

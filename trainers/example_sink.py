@@ -32,6 +32,9 @@ MAX_BYTES: Final = 4 * 1024 * 1024
 """Bounds of a batch, in examples and in bytes on the log, since a sink holds it in memory."""
 FEW: Final = 25
 """How many examples a batch of observations has while others play: a sixth of a second's work, then it is their turn."""
+TURN_S: Final = 0.0003
+"""How long a thread may hold the interpreter while another waits, in the process that archives: whoever writes waits after each
+call of the system for whoever decodes."""
 ACKNOWLEDGED_S: Final = 150.0
 """How long the broker may take to acknowledge an event, in seconds: longer than the bus tries."""
 RUSH: Final = 40.0

@@ -36,7 +36,7 @@ from trainers.archive import Archive, read_rows
 from trainers.archive_names import PREFIX
 from trainers.compaction import tidy
 from trainers.dataset import read_archive
-from trainers.example_sink import Placed, catch_up
+from trainers.example_sink import TURN_S, Placed, catch_up
 
 ROOT = Path(__file__).parents[2]
 PORTS = ("kafka_port", "kafka_controller_port", "s3_port")
@@ -201,7 +201,8 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--write", action="store_true", help="be the writer that is killed")
     given = parser.parse_args()
-    heap.freeze()  # as the trainer does
+    heap.freeze()  # as the trainer does, and this
+    sys.setswitchinterval(TURN_S)
     if given.write:
         write(Settings.load())
         return
