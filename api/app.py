@@ -132,8 +132,8 @@ def create_app(
     exported = Exported(board, metrics.traffic, processes, commands, itself.told, now)
     relay.subscribe(health, rates, metrics.traffic, live_only=True)  # traffic before the board: what that knows is no news
     forgetting = Forgetting(game, recent, teachers, commands, audit, rebuilds)
-    known = KnownPlayers(board, teachers, bus)
-    relay.subscribe(probes, processes, latency, commands, audit, teachers, known, drift, honest, rebuilds, feed, forgetting)
+    known = KnownPlayers(board, teachers, game.is_forgotten, bus)
+    relay.subscribe(probes, processes, latency, commands, audit, teachers, drift, honest, rebuilds, feed, forgetting)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

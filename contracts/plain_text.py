@@ -4,6 +4,8 @@ import re
 from typing import Final
 
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+NOT_ONE_LINE: Final = "a reason is one line of printable characters"
+"""What is told of a reason that is not."""
 
 
 def is_one_line(text: str) -> bool:

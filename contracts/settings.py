@@ -334,8 +334,8 @@ GAME_SECRETS = ("operator_token", "seat_secret", "api_keys", "api_signing_key", 
 ROUTER_SECRETS = (*AWS_SECRETS, "router_signing_key", "command_keys")
 LEARNING_SECRETS = ("learning_signing_key", "command_keys")
 TRAINER_SECRETS = (*AWS_SECRETS, "trainer_signing_key", "command_keys", "holdout_key")
-SIGNING = ("router_signing_key", "learning_signing_key", "trainer_signing_key")
-SECRETS = (*AWS_SECRETS[:2], *GAME_SECRETS[:-1], *SIGNING, "holdout_key")
+_SIGNING = ("router_signing_key", "learning_signing_key", "trainer_signing_key")
+SECRETS = (*AWS_SECRETS[:2], *GAME_SECRETS[:-1], *_SIGNING, "holdout_key")
 """Settings that `gamenight up` makes when they are not given."""
 KAFKA_SECRETS = ("kafka_sasl_password", "kafka_oauth_client_secret")
 """Secrets that the product does not make, and that may be kept in ``<home>/secrets`` as well."""

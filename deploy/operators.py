@@ -16,7 +16,7 @@ from api.apps.keys import digest
 from api.folds.audit_log import OPERATOR_ADDED, OPERATOR_REVOKED
 from api.ops.operators import HOUSE
 from api.ops.token_audit import leave_note, token_name
-from contracts.plain_text import is_one_line
+from contracts.plain_text import NOT_ONE_LINE, is_one_line
 from contracts.settings import Settings
 from deploy.failures import CommandDeclined
 
@@ -76,7 +76,7 @@ def _reasoned(settings: Settings, why: str) -> None:
     if settings.why_required and not why.strip():
         raise CommandDeclined("say why: --why TEXT")
     if not is_one_line(why):
-        raise CommandDeclined("a reason is one line of printable characters")
+        raise CommandDeclined(NOT_ONE_LINE)
 
 
 def _user() -> str:

@@ -122,7 +122,7 @@ class Lessons:
                 behind = not known and not tail.caught_up()
                 if (
                     not known
-                ):  # what is behind a gap is told at the end of the log as it was at the start, unless it is explained
+                ):  # what is behind a gap is told once, at the end of the log as it was at the start, unless explained
                     unexplained = list(self._gapped.values())
                     rejected = [*(() if behind else unexplained), *without(rejected, unexplained)]
                 for one in rejected:

@@ -47,6 +47,7 @@ FOR_ONE_UNSURE: Final = 4
 FOR_ONE_SURE: Final = 16
 """How many it takes where the judge is sure."""
 _AT_ONCE: Final = 32
+"""So many drawings are compared with those before them at a time."""
 _ALIKE: Final = (995, 1000)
 """From this cosine on, two drawings are one: a copy of which each point is moved by a pixel has 0.9994."""
 _PICTURE: Final = 32
@@ -101,13 +102,13 @@ def weigh(rows: Rows, embeddings: NDArray[np.float32] | None = None) -> tuple[ND
     disagreeing = order[(weights[order] > 0) & ~agrees[order]]
     if len(disagreeing):
         kept = order[-KEPT:]
+        is_sure = rows["sure"][disagreeing]
+        bought = (disagreeing[~is_sure], FOR_ONE_UNSURE), (disagreeing[is_sure], FOR_ONE_SURE)
         good = kept[rows["sure"][kept] & agrees[kept]]
-        for odd, price in (
-            (disagreeing[~rows["sure"][disagreeing]], FOR_ONE_UNSURE),
-            (disagreeing[rows["sure"][disagreeing]], FOR_ONE_SURE),
-        ):
-            paid = max(0, _different(good, embeddings, FIRST + price * len(odd)) - FIRST) // price
-            weights[odd[: len(odd) - paid]] = 0
+        enough = FIRST + max(price * len(odd) for odd, price in bought)
+        paying = max(0, _different(good, embeddings, enough) - FIRST)
+        for odd, price in bought:
+            weights[odd[: max(0, len(odd) - paying // price)]] = 0
     return weights.astype(np.int8), True
 
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import boto3
@@ -201,15 +201,7 @@ class Jobs:
 
     def stop(self, name: str, pause: Pause) -> None:
         """Stop a job, and wait until it has ended, so that it is known what is billed; nothing happens if there is none."""
-        try:
-            self._sagemaker.stop_training_job(TrainingJobName=name)
-        except ClientError as error:
-            if not is_absent(error):
-                raise
-        waited = 0.0
-        while (found := self.find(name)) is not None and found.status not in ENDS and waited < STOP_S:
-            pause(POLL_S)
-            waited += POLL_S
+        stop(lambda: self._sagemaker.stop_training_job(TrainingJobName=name), lambda: self.find(name), pause)
 
     def follow(self, name: str) -> Iterator[JobProgress]:
         """Yield the progress of a job when it changes, at most once in `POLL_S`; the last one says that the job completed.
@@ -288,6 +280,32 @@ def _progress(described: dict[str, Any], log: list[str], fraction: float) -> Job
         resources.get("InstanceCount", 1),
         described.get("Environment", {}),
     )
+
+
+class Ending(Protocol):
+    """What has a status, one of `ENDS` once it has ended."""
+
+    @property
+    def status(self) -> str: ...
+
+
+def stop(ask: Callable[[], object], find: Callable[[], Ending | None], pause: Pause) -> None:
+    """Ask SageMaker to stop something, and wait until it has ended, `STOP_S` at most; nothing happens if it is not there.
+
+    Args:
+        ask: Asks for it.
+        find: Returns what is to end, as it is now; None: it is not there.
+        pause: Waits; raises when one must not wait any longer.
+    """
+    try:
+        ask()
+    except ClientError as error:
+        if not is_absent(error):
+            raise
+    waited = 0.0
+    while (found := find()) is not None and found.status not in ENDS and waited < STOP_S:
+        pause(POLL_S)
+        waited += POLL_S
 
 
 def so_far(described: Mapping[str, Any]) -> float:

@@ -21,7 +21,7 @@ from contracts.ports import Blobs
 from contracts.settings import Settings
 from trainers import dataset_store
 from trainers.archive import TRIES
-from trainers.jobs import ENDS, PATIENT, POLL_S, STOP_S, JobFailed, Jobs, Pause, fraction_of, is_absent, so_far
+from trainers.jobs import ENDS, PATIENT, POLL_S, JobFailed, Jobs, Pause, fraction_of, is_absent, so_far, stop
 
 OUTPUT: Final = TRIES
 """Where artifacts of tries are, by the job's name."""
@@ -232,15 +232,8 @@ class Tunings:
 
     def end(self, name: str, pause: Pause) -> None:
         """Stop a tuning job and what it trains; nothing happens if there is none, or if it has ended."""
-        try:
-            self._sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
-        except ClientError as error:
-            if not is_absent(error):
-                raise
-        waited = 0.0
-        while (found := self.find(name)) is not None and found.status not in ENDS and waited < STOP_S:
-            pause(POLL_S)
-            waited += POLL_S
+        asked = {"HyperParameterTuningJobName": name}
+        stop(lambda: self._sagemaker.stop_hyper_parameter_tuning_job(**asked), lambda: self.find(name), pause)
 
     def clean(self, name: str, digest: str) -> None:
         """Delete the artifacts of the tries, and what they were trained on: what is kept is trained anew."""

@@ -6,7 +6,7 @@ Twice is harmless: a detection is known by its id, and the first that says what 
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, get_args
 from uuid import UUID
 
 from cachetools import FIFOCache
@@ -23,7 +23,7 @@ MOST: Final = 500
 def undetected(roster: Roster) -> dict[tuple[str, str], int]:
     """Return 0 for each kind and subject of which drift may be detected: errors of each model, and what is drawn."""
     errors = {("batch-errors" if is_batch(model) else "online-errors", model): 0 for model in roster.names}
-    return errors | {(kind, kind): 0 for kind in ("class-mix", "ink", "embedding")}
+    return errors | {(kind, kind): 0 for kind in get_args(DriftKind) if not kind.endswith("-errors")}
 
 
 class DriftDeed(BaseModel):

@@ -25,7 +25,7 @@ from api.limits import RateLimiter
 from api.metrics import Metrics
 from api.ops.operators import Operator, Operators, Refusal
 from contracts.events import Command, CommandDone, CommandRefused, ForgetPlayer
-from contracts.plain_text import in_one_line, is_one_line
+from contracts.plain_text import NOT_ONE_LINE, in_one_line, is_one_line
 from contracts.ports import Bus
 
 WITHIN_S: Final = 5.0
@@ -222,7 +222,7 @@ class Door:
         if self._why_required and not reason.strip():
             raise RequestValidationError([wrong_field("say why: --why TEXT, or `reason`", ("reason",))])
         if not is_one_line(reason):
-            raise RequestValidationError([wrong_field("a reason is one line of printable characters", ("reason",))])
+            raise RequestValidationError([wrong_field(NOT_ONE_LINE, ("reason",))])
         if (found := _IDENTITY.search(reason)) is not None:
             why = f"a reason names nobody, since it is kept for good: say it without {found[0]}"
             raise RequestValidationError([wrong_field(why, ("reason",))])

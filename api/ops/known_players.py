@@ -4,7 +4,8 @@ Twice is harmless: who is forgotten stays so.
 """
 
 import asyncio
-from typing import ClassVar, Final
+from collections.abc import Callable
+from typing import Final
 
 from fastapi import HTTPException
 from fastapi.exceptions import RequestValidationError
@@ -13,7 +14,7 @@ from api.folds.model_board import ModelBoard
 from api.folds.teachers import PlayerTeaching, Teachers
 from api.ops.door import wrong_field
 from api.ops.requests import RestrictRequest
-from contracts.events import Event, ExampleLabelled, PlayersForgotten, mark_of
+from contracts.events import ExampleLabelled
 from contracts.ports import Bus
 from producers.whole_log import all_records
 
@@ -25,19 +26,13 @@ FREE: Final = "this player is not restricted: see `gamenight players`"
 class KnownPlayers:
     """The players who have taught or are restricted, as memory has them and, of those who taught long ago, the log."""
 
-    takes: ClassVar[tuple[type[Event], ...]] = (PlayersForgotten,)
-
-    def __init__(self, board: ModelBoard, teachers: Teachers, bus: Bus) -> None:
+    def __init__(self, board: ModelBoard, teachers: Teachers, is_forgotten: Callable[[str], bool], bus: Bus) -> None:
         """Keep what knows players."""
         self._board = board
         self._teachers = teachers
+        self._is_forgotten = is_forgotten
         self._bus = bus
         self._reading = asyncio.Semaphore(1)
-        self._forgotten: set[str] = set()
-
-    def apply(self, event: PlayersForgotten) -> None:
-        """Apply an event."""
-        self._forgotten.update(event.marks)
 
     def listed(self) -> list[PlayerTeaching]:
         """Return the players who taught lately or are restricted."""
@@ -51,7 +46,7 @@ class KnownPlayers:
             HTTPException: If the log has to be read and cannot be.
         """
         player = request.player_id
-        if mark_of(player) in self._forgotten:
+        if self._is_forgotten(player):
             raise _refused(FORGOTTEN)
         if player in self._board.catalog.restrictions:
             return

@@ -128,6 +128,10 @@ class Game:
             for session in list(self._connections):
                 self._carry_out(session, session.claimed(event, self._clock()))
 
+    def is_forgotten(self, player_id: str) -> bool:
+        """Say whether a player is forgotten."""
+        return self._lobby.is_forgotten(player_id)
+
     def forget(self, marks: Collection[str]) -> None:
         """End the sockets of the players with these marks; from now on no seat makes anybody one of them."""
         self._lobby.forgotten.update(marks)
