@@ -120,9 +120,7 @@ class Lessons:
                     looked = True
                     rejected = without(rejected, self.explain(await asyncio.to_thread(explanations, bus)))
                 behind = not known and not tail.caught_up()
-                if (
-                    not known
-                ):  # what is behind a gap is told once, at the end of the log as it was at the start, unless explained
+                if not known:  # what is behind a gap is told once the end of the log is reached, unless it is explained
                     unexplained = list(self._gapped.values())
                     rejected = [*(() if behind else unexplained), *without(rejected, unexplained)]
                 for one in rejected:
